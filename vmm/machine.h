@@ -1,0 +1,83 @@
+// All that migration may see of a guest. Implemented by Vm (on KVM) and, for tests of the engine,
+// by a fake.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vmm/base/byte_io.h"
+#include "vmm/base/clock.h"
+#include "vmm/base/error.h"
+#include "vmm/memory/dirty_tracker.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/state/sections.h"
+
+namespace godwit::vmm {
+
+// A device that the guest has: the target must have the same ones.
+struct DeviceDescription {
+  std::string type;
+  uint32_t instance = 0;
+  uint16_t state_version = 1;
+  auto operator<=>(const DeviceDescription&) const = default;
+};
+
+// What must be known before a machine can be made that takes this guest over. `cpu` is opaque here
+// (encoded by the architecture's own code: CPUID, MSRs, XCR0, TSC frequency).
+struct MachineDescription {
+  std::string arch;  // "x86_64"
+  ByteCount memory_size;
+  uint32_t vcpus = 1;
+  std::vector<DeviceDescription> devices;
+  std::vector<std::byte> cpu;
+};
+void encode(const MachineDescription& description, ByteWriter& out);
+Result<MachineDescription> decode_machine_description(ByteReader& in);
+
+// When the parts of a pause were done.
+struct PauseTimes {
+  TimePoint requested;  // before the first vCPU was kicked
+  TimePoint stopped;    // the last vCPU is out of guest code
+  TimePoint quiesced;   // devices are quiet as well
+};
+
+// Threads: one controlling thread at a time, unless said otherwise.
+class Machine {
+ public:
+  virtual ~Machine() = default;
+
+  [[nodiscard]] virtual MachineDescription describe() const = 0;
+  [[nodiscard]] virtual GuestMemory& memory() = 0;
+  [[nodiscard]] virtual DirtyTracker& dirty_tracker() = 0;
+
+  // Stops every vCPU outside guest code with its last exit completed, then quiesces the devices.
+  // A machine that is paused stays so and the times are those of this call.
+  virtual PauseTimes pause() = 0;
+  // Lets devices and vCPUs go on. Harmless when running.
+  virtual void resume() = 0;
+  [[nodiscard]] virtual bool running() const = 0;
+
+  // The complete state beside memory, while paused. May write guest memory (and marks it dirty),
+  // so the final harvest comes after it. `out` is appended to, as sections.
+  virtual void save(ByteWriter& out) = 0;
+  // Loads a saved state into a machine that has never run, any number of times; the last one
+  // counts. The bytes come from a peer: every one is checked; on error the machine must not run.
+  virtual Result<> load(std::span<const std::byte> state) = 0;
+
+  // The moment just before the first vCPU entered guest code after the last resume(). Waits for
+  // it, at most `limit`.
+  virtual std::optional<TimePoint> wait_first_entry(Nanoseconds limit) = 0;
+};
+
+// Makes the machine that receives a guest.
+class MachineFactory {
+ public:
+  virtual ~MachineFactory() = default;
+  // Compares the description with this host and builds a machine for it that has never run.
+  // Errors: kIncompatible with each difference that matters, one per line; kExhausted.
+  virtual Result<std::unique_ptr<Machine>> create(const MachineDescription& description) = 0;
+};
+
+}  // namespace godwit::vmm
