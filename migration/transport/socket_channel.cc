@@ -5,7 +5,7 @@
 
 namespace godwit::migration {
 
-SocketChannel::SocketChannel(std::unique_ptr<StreamSocket> socket)
+SocketChannel::SocketChannel(std::shared_ptr<StreamSocket> socket)
     : socket_(std::move(socket)), read_ahead_(kReadAheadBytes) {
   unsent_.reserve(kCoalesceBytes);
 }

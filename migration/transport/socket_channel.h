@@ -17,7 +17,7 @@ class SocketChannel final : public Channel {
   static constexpr size_t kCoalesceBytes = 64 << 10;
   static constexpr size_t kReadAheadBytes = 16 << 10;
 
-  explicit SocketChannel(std::unique_ptr<StreamSocket> socket);
+  explicit SocketChannel(std::shared_ptr<StreamSocket> socket);
 
   using Channel::receive;
   using Channel::send;
@@ -39,7 +39,7 @@ class SocketChannel final : public Channel {
   size_t take_read_ahead(std::span<const MutableBuffer> buffers);
   Result<> remember(Result<> result);
 
-  std::unique_ptr<StreamSocket> socket_;
+  std::shared_ptr<StreamSocket> socket_;
   std::vector<std::byte> unsent_;
   std::vector<std::byte> read_ahead_;
   size_t read_begin_ = 0;  // unread bytes of read_ahead_: [read_begin_, read_end_)

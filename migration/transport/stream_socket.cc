@@ -78,15 +78,6 @@ Result<size_t> StreamSocket::write_some(std::span<const iovec> vectors) {
   }
 }
 
-size_t StreamSocket::write_now(ConstBuffer buffer) noexcept {
-  add(send_calls_, 1);
-  const ssize_t count =
-      ::send(fd_.get(), buffer.data(), buffer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (count <= 0) return 0;
-  add(bytes_sent_, static_cast<uint64_t>(count));
-  return static_cast<size_t>(count);
-}
-
 Result<std::optional<size_t>> StreamSocket::read_now(std::span<const iovec> vectors) {
   msghdr message = message_of(vectors);
   while (true) {

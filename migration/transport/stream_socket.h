@@ -28,8 +28,6 @@ class StreamSocket {
 
   // Sends every byte of `vectors` (used up as they go), at most IOV_MAX of them in one system call.
   Result<> write_all(std::span<iovec> vectors);
-  // Sends what the kernel takes without waiting; 0 when it takes nothing. Best effort: no error.
-  size_t write_now(ConstBuffer buffer) noexcept;
   // Receives at least one byte; 0 at the end of the stream.
   Result<size_t> read_some(std::span<const iovec> vectors);
   // Like read_some, but without waiting: no value when nothing is there.
