@@ -29,7 +29,9 @@ struct MigrationParameters {
   Nanoseconds connect_timeout = std::chrono::seconds(10);
   Nanoseconds io_timeout =
       std::chrono::seconds(10);  // a peer that moves no byte for so long is lost
-  bool verify = false;           // compare a hash of all memory at the switchover
+  // How long to ask a target that did not confirm COMMIT what became of the guest.
+  Nanoseconds resolve_timeout = std::chrono::seconds(5);
+  bool verify = false;  // compare a hash of all memory at the switchover
 };
 
 }  // namespace godwit::migration

@@ -13,6 +13,8 @@ struct TargetParameters {
   Nanoseconds io_timeout = std::chrono::seconds(10);
   // How long to wait for a source to appear; 0: for ever.
   Nanoseconds accept_timeout{0};
+  // How long a target that promised to take over, but did not, stays to say so.
+  Nanoseconds answer_timeout = std::chrono::seconds(5);
 };
 
 struct TargetResult {

@@ -1,0 +1,49 @@
+// Round trip and clock offset to the target, from pings over the control connection.
+#pragma once
+#include <cstdint>
+#include <optional>
+
+#include "vmm/base/clock.h"
+
+namespace godwit::migration {
+
+// The target's clock is read between the sending of a ping and the arrival of its pong, so
+//   offset = target reading - midpoint, off by at most half the round trip.
+// The sample with the shortest trip is kept for the offset (RFC 5905's clock filter, without its
+// history: both clocks are CLOCK_MONOTONIC and drift by less than a microsecond in ten
+// milliseconds; samples older than kSampleLife give way).
+class ClockSync {
+ public:
+  static constexpr Nanoseconds kSampleLife = std::chrono::seconds(2);
+
+  // Returns the sequence number to send.
+  uint32_t ping_sent(TimePoint at);
+  // A pong that answers no outstanding ping is ignored.
+  void pong_received(uint32_t sequence, int64_t target_ns, TimePoint at);
+
+  [[nodiscard]] bool waiting() const { return outstanding_.has_value(); }
+  [[nodiscard]] bool measured() const { return measured_; }
+  // Smoothed, for the budget.
+  [[nodiscard]] Nanoseconds round_trip() const { return round_trip_; }
+  [[nodiscard]] Nanoseconds offset() const { return offset_; }
+  [[nodiscard]] Nanoseconds error() const { return best_trip_ / 2; }
+  // A reading of the target's clock on ours.
+  [[nodiscard]] TimePoint to_local(int64_t target_ns) const;
+
+ private:
+  struct Outstanding {
+    uint32_t sequence;
+    TimePoint at;
+  };
+  uint32_t next_sequence_ = 1;
+  std::optional<Outstanding> outstanding_;
+  bool measured_ = false;
+  Nanoseconds round_trip_{};
+  Nanoseconds best_trip_{};
+  TimePoint best_at_{};
+  Nanoseconds offset_{};
+};
+
+int64_t to_wire(TimePoint at);
+
+}  // namespace godwit::migration

@@ -1,0 +1,106 @@
+// The source's state machine. One object per migration; every method runs on the thread in run(),
+// but for cancel() and progress(). See PROTOCOL.md for the sequence.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "migration/engine/clock_sync.h"
+#include "migration/engine/convergence.h"
+#include "migration/engine/send_pool.h"
+#include "migration/source.h"
+#include "migration/transport/rate_limiter.h"
+#include "migration/wire/message_channel.h"
+
+namespace godwit::migration {
+
+class MigrationSource::Impl {
+ public:
+  Impl(vmm::Machine& machine, Connector& connector, const MigrationParameters& parameters,
+       Observer observer);
+
+  MigrationResult run();
+  void cancel() noexcept;
+  Progress progress() const;
+
+ private:
+  // The moments of a switchover, on this host's clock.
+  struct Moments {
+    vmm::PauseTimes pause;
+    TimePoint saved;
+    TimePoint harvested;
+    TimePoint commit_sent;
+  };
+  enum class Handover { kNotBegun, kStopped, kCommitSent, kDone };
+
+  Result<> migrate();
+  // setup (source_setup.cc)
+  Result<> connect_control();
+  Result<> introduce();
+  Result<> connect_data_channels();
+  Result<> measure_link(uint32_t pings);
+  Result<> rehearse();
+  void start_tracking();
+  // pre-copy (source_precopy.cc)
+  Result<> iterate_until_switchover();
+  Result<> send_iteration();
+  void harvest();
+  void note_iteration(TimePoint start, const PageCounts& before, uint64_t wire_before);
+  // switchover (source_switchover.cc)
+  Result<> switch_over();
+  Result<> send_residue_and_state();
+  Result<wire::Loaded> await_loaded(TimePoint deadline);
+  Result<> check_hash(const wire::Loaded& loaded);
+  Result<> commit(const wire::Loaded& loaded);
+  Nanoseconds switchover_limit() const;
+  void fill_ledger(const wire::Loaded& loaded, const wire::Resumed& resumed);
+  // the end
+  void give_up(const Error& error);
+  void resolve_unknown(const Error& error);
+  Result<wire::Outcome> ask_outcome();
+  void finish(Status status, std::optional<Error> error);
+  // throughout
+  Result<> tend(bool may_ping = true);
+  Result<> handle_control_message();
+  Result<> check_limits() const;
+  void set_status(Status status);
+  void publish();
+  void refresh_progress();
+
+  vmm::Machine& machine_;
+  Connector& connector_;
+  MigrationParameters parameters_;
+  Observer observer_;
+  std::atomic<bool> cancel_requested_{false};
+  std::atomic<bool> connecting_{true};
+
+  wire::SessionId session_{};
+  std::unique_ptr<wire::MessageChannel> control_;
+  std::unique_ptr<RateLimiter> limiter_;
+  std::unique_ptr<SendPool> pool_;
+  std::unique_ptr<PageSender> inline_sender_;
+  ClockSync clock_;
+  Convergence convergence_;
+  BudgetTerms terms_;
+  vmm::DirtyBitmap sending_;
+  vmm::DirtyBitmap found_;
+  uint64_t found_pages_ = 0;
+  TimePoint harvested_at_;
+  ByteWriter state_;
+  bool was_running_ = false;
+  bool tracking_ = false;
+  Handover handover_ = Handover::kNotBegun;
+  Moments moments_;
+  TimePoint started_;
+  TimePoint heard_from_target_;
+  TimePoint last_ping_;
+  TimePoint last_publish_;
+  Nanoseconds coordinator_cpu_start_{};
+
+  mutable std::mutex mutex_;
+  Progress progress_;       // guarded by mutex_; written by run()'s thread only
+  MigrationResult result_;  // run()'s thread only
+};
+
+}  // namespace godwit::migration

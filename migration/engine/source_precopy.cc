@@ -1,0 +1,117 @@
+// The iterations of pre-copy.
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "migration/engine/source_impl.h"
+
+namespace godwit::migration {
+namespace {
+
+constexpr Nanoseconds kTick = std::chrono::milliseconds(100);
+// An iteration that moved fewer pages than this measures the round trip, not the bandwidth.
+constexpr uint64_t kPagesThatMeasure = 256;
+// Between two harvests: harvesting without a pause keeps a vCPU busy with re-armed pages and
+// nothing else.
+constexpr Nanoseconds kMinIteration = std::chrono::milliseconds(2);
+
+}  // namespace
+
+Result<> MigrationSource::Impl::iterate_until_switchover() {
+  for (;;) {
+    GODWIT_TRY(send_iteration());
+    GODWIT_TRY(tend());
+    const Convergence::Sample sample{.at = now(),
+                                     .sent_pages = result_.iterations.back().normal_pages,
+                                     .dirty_pages = found_pages_,
+                                     .terms = terms_};
+    const bool was_converging = convergence_.converging();
+    const Decision decision = convergence_.decide(sample);
+    result_.iterations.back().predicted_downtime = convergence_.predicted();
+    {
+      const std::lock_guard lock(mutex_);
+      progress_.expected_downtime = convergence_.predicted();
+      progress_.converging = convergence_.converging();
+    }
+    spdlog::debug("migration: iteration {}: {}", result_.iterations.back().number,
+                  convergence_.reason());
+    if (was_converging && !convergence_.converging()) {
+      spdlog::warn("migration: {}", convergence_.reason());
+    }
+    if (decision == Decision::kSwitchover) return {};
+    if (decision == Decision::kCancel) {
+      return make_error(Errc::kTimeout, "cancelled: the guest {} (--on-no-converge=cancel)",
+                        convergence_.reason());
+    }
+    publish();
+  }
+}
+
+Result<> MigrationSource::Impl::send_iteration() {
+  const auto number = static_cast<uint32_t>(result_.iterations.size() + 1);
+  const TimePoint start = now();
+  const PageCounts before = pool_->counts();
+  const uint64_t wire_before = pool_->stats().bytes_sent;
+  {
+    const std::lock_guard lock(mutex_);
+    progress_.iteration = number;
+  }
+  pool_->start(sending_, number);
+  for (;;) {
+    GODWIT_ASSIGN(const bool done, pool_->wait(kTick));
+    if (done) break;
+    GODWIT_TRY(tend());
+  }
+  if (const Nanoseconds spent = now() - harvested_at_; spent < kMinIteration) {
+    GODWIT_ASSIGN(const bool readable, control_->raw().wait_readable(kMinIteration - spent));
+    if (readable) GODWIT_TRY(tend(false));
+  }
+  const TimePoint end = now();
+  result_.iterations.push_back({.number = number, .duration = end - start});
+  harvest();
+  note_iteration(start, before, wire_before);
+  return {};
+}
+
+// What was dirtied meanwhile is the next iteration's work.
+void MigrationSource::Impl::harvest() {
+  found_.clear_all();
+  const TimePoint before = now();
+  machine_.dirty_tracker().harvest(found_);
+  const TimePoint after = now();
+  found_pages_ = found_.count();
+  terms_.harvest = after - before;
+  IterationReport& report = result_.iterations.back();
+  const double seconds = to_seconds(after - harvested_at_);
+  report.dirty_pages_left = found_pages_;
+  report.dirty_pages_per_second = seconds > 0 ? static_cast<double>(found_pages_) / seconds : 0;
+  harvested_at_ = after;
+  std::swap(sending_, found_);
+}
+
+void MigrationSource::Impl::note_iteration(TimePoint start, const PageCounts& before,
+                                           uint64_t wire_before) {
+  (void)start;
+  IterationReport& report = result_.iterations.back();
+  const PageCounts after = pool_->counts();
+  const double seconds = to_seconds(report.duration);
+  report.normal_pages = after.normal - before.normal;
+  report.duplicate_pages = after.duplicate - before.duplicate;
+  report.lz4_pages = after.lz4_pages - before.lz4_pages;
+  report.wire_bytes = pool_->stats().bytes_sent - wire_before;
+  report.wire_bytes_per_second = static_cast<double>(report.wire_bytes) / seconds;
+  if (report.normal_pages >= kPagesThatMeasure || terms_.pages_per_second == 0) {
+    terms_.pages_per_second =
+        static_cast<double>(std::max<uint64_t>(report.normal_pages, 1)) / seconds;
+  }
+  terms_.round_trip = clock_.round_trip();
+  const std::lock_guard lock(mutex_);
+  progress_.remaining_bytes = found_pages_ * kPageSize;
+  progress_.wire_bytes_per_second = report.wire_bytes_per_second;
+  progress_.dirty_pages_per_second = report.dirty_pages_per_second;
+  if (terms_.pages_per_second > 0) {
+    progress_.time_left = from_seconds(static_cast<double>(found_pages_) / terms_.pages_per_second);
+  }
+}
+
+}  // namespace godwit::migration

@@ -1,0 +1,146 @@
+// The switchover: the guest stands still from pause() on, so nothing here logs, allocates more than
+// it must, or waits for anything but the target.
+#include "migration/engine/source_impl.h"
+#include "migration/page/memory_hash.h"
+
+namespace godwit::migration {
+namespace {
+
+// Up to this many pages go over the control connection: waking the data channels' threads on both
+// sides costs more than sending 512 KiB.
+constexpr uint64_t kInlinePages = 128;
+constexpr Nanoseconds kSwitchoverTick = std::chrono::milliseconds(5);
+constexpr Nanoseconds kSwitchoverSlack = std::chrono::milliseconds(100);
+// What a hash of memory is assumed to take at worst, only for the time-out with --verify.
+constexpr double kHashBytesPerSecond = 2e8;
+
+}  // namespace
+
+// How long the guest may stand still before the switchover is called off.
+Nanoseconds MigrationSource::Impl::switchover_limit() const {
+  Nanoseconds limit = convergence_.predicted() * 3 + parameters_.downtime_limit + kSwitchoverSlack;
+  if (parameters_.verify) {
+    limit +=
+        from_seconds(static_cast<double>(machine_.memory().size().value) / kHashBytesPerSecond);
+  }
+  return limit;
+}
+
+Result<> MigrationSource::Impl::switch_over() {
+  GODWIT_TRY(measure_link(3));  // the freshest offset, and both ends awake
+  result_.predicted_downtime = convergence_.predicted();
+  set_status(Status::kDevice);
+  state_.clear();
+  const uint64_t bytes_before = pool_->stats().bytes_sent + control_->raw().stats().bytes_sent;
+  handover_ = Handover::kStopped;
+  moments_.pause.requested = now();
+  moments_.pause = machine_.pause();
+  const TimePoint deadline = moments_.pause.requested + switchover_limit();
+  machine_.save(state_);
+  moments_.saved = now();
+  machine_.dirty_tracker().harvest(sending_);
+  moments_.harvested = now();
+  GODWIT_TRY(send_residue_and_state());
+  GODWIT_ASSIGN(const wire::Loaded loaded, await_loaded(deadline));
+  if (parameters_.verify) GODWIT_TRY(check_hash(loaded));
+  result_.downtime_bytes =
+      pool_->stats().bytes_sent + control_->raw().stats().bytes_sent - bytes_before;
+  return commit(loaded);
+}
+
+Result<> MigrationSource::Impl::send_residue_and_state() {
+  const auto iterations = static_cast<uint32_t>(result_.iterations.size());
+  found_pages_ = sending_.count();
+  if (found_pages_ <= kInlinePages) {
+    GODWIT_TRY(control_->queue(wire::MessageType::kResidue, wire::Residue{iterations + 1}));
+    GODWIT_TRY(inline_sender_->send_iteration(control_->raw(), sending_, iterations + 1, {0, 1},
+                                              PageSender::Flush::kNo));
+    return control_->send_state(false, iterations, state_.view());
+  }
+  pool_->start(sending_, iterations + 1);
+  return control_->send_state(false, iterations + 1, state_.view());
+}
+
+Result<wire::Loaded> MigrationSource::Impl::await_loaded(TimePoint deadline) {
+  std::optional<uint64_t> own_hash;
+  if (parameters_.verify) {
+    own_hash = memory_hash(machine_.memory());
+    result_.verify = VerifyReport{.source_hash = *own_hash};
+  }
+  for (;;) {
+    GODWIT_ASSIGN(const bool readable, control_->raw().wait_readable(kSwitchoverTick));
+    if (readable) {
+      GODWIT_ASSIGN(const auto message, control_->expect(wire::MessageType::kLoaded));
+      GODWIT_ASSIGN(const auto loaded, wire::decode_loaded(message.payload));
+      if (loaded.rehearsal)
+        return Error{Errc::kProtocol, "LOADED for a rehearsal at the switchover"};
+      return loaded;
+    }
+    GODWIT_TRY(check_limits());
+    GODWIT_TRY(pool_->wait(Nanoseconds(0)));
+    if (now() > deadline) {
+      return make_error(Errc::kTimeout,
+                        "the target was not ready {:.1f} ms after the guest was stopped "
+                        "(predicted: {:.3f} ms)",
+                        to_ms(now() - moments_.pause.requested), to_ms(convergence_.predicted()));
+    }
+  }
+}
+
+Result<> MigrationSource::Impl::check_hash(const wire::Loaded& loaded) {
+  if (!loaded.memory_hash) {
+    return Error{Errc::kProtocol, "the target sent no hash although one was asked for"};
+  }
+  VerifyReport& report = *result_.verify;
+  report.target_hash = *loaded.memory_hash;
+  report.equal = report.source_hash == report.target_hash;
+  if (report.equal) return {};
+  return make_error(
+      Errc::kCorrupt,
+      "memory differs: hash {:016x} here, {:016x} at the target. Nothing was handed over",
+      report.source_hash, report.target_hash);
+}
+
+// From the first byte of COMMIT on, the target may run: no failure below lets the guest go on here
+// by itself.
+Result<> MigrationSource::Impl::commit(const wire::Loaded& loaded) {
+  GODWIT_TRY(check_limits());
+  handover_ = Handover::kCommitSent;
+  moments_.commit_sent = now();
+  GODWIT_TRY(control_->send(wire::MessageType::kCommit));
+  control_->raw().set_timeout(parameters_.io_timeout);
+  GODWIT_ASSIGN(const bool readable, control_->raw().wait_readable(parameters_.io_timeout));
+  if (!readable) return Error{Errc::kTimeout, "the target does not confirm that the guest runs"};
+  GODWIT_ASSIGN(const auto message, control_->expect(wire::MessageType::kResumed));
+  GODWIT_ASSIGN(const auto resumed, wire::decode_resumed(message.payload));
+  handover_ = Handover::kDone;
+  fill_ledger(loaded, resumed);
+  return {};
+}
+
+void MigrationSource::Impl::fill_ledger(const wire::Loaded& loaded, const wire::Resumed& resumed) {
+  const TimePoint ends[kPhases] = {
+      moments_.pause.stopped,
+      moments_.pause.quiesced,
+      moments_.saved,
+      moments_.harvested,
+      clock_.to_local(loaded.received_ns),
+      clock_.to_local(loaded.loaded_ns),
+      clock_.to_local(resumed.commit_ns),
+      clock_.to_local(resumed.first_entry_ns),
+  };
+  DowntimeLedger ledger;
+  TimePoint begin = moments_.pause.requested;
+  for (size_t i = 0; i < kPhases; ++i) {
+    ledger.phases[i] = ends[i] - begin;
+    begin = ends[i];
+  }
+  ledger.total = ends[kPhases - 1] - moments_.pause.requested;
+  ledger.clock_offset = clock_.offset();
+  ledger.clock_offset_error = clock_.error();
+  result_.ledger = ledger;
+  result_.downtime = ledger.total;
+  result_.round_trip = clock_.round_trip();
+}
+
+}  // namespace godwit::migration

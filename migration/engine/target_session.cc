@@ -1,0 +1,227 @@
+#include "migration/engine/target_session.h"
+
+#include <spdlog/spdlog.h>
+
+#include "migration/engine/clock_sync.h"
+#include "migration/engine/version.h"
+#include "migration/page/memory_hash.h"
+
+namespace godwit::migration {
+namespace {
+
+constexpr Nanoseconds kPreambleTimeout = std::chrono::seconds(5);
+constexpr Nanoseconds kTick = std::chrono::milliseconds(100);
+constexpr Nanoseconds kFirstEntryTimeout = std::chrono::seconds(5);
+
+}  // namespace
+
+Result<wire::Preamble> read_preamble(Channel& channel) {
+  channel.set_timeout(kPreambleTimeout);
+  std::array<std::byte, wire::kPreambleBytes> bytes;
+  GODWIT_TRY(channel.receive(MutableBuffer(bytes)));
+  return wire::decode_preamble(bytes);
+}
+
+TargetSession::TargetSession(std::unique_ptr<Channel> control, const wire::Preamble& preamble,
+                             Acceptor& acceptor, vmm::MachineFactory& factory,
+                             const TargetParameters& parameters, Shared& shared)
+    : control_(std::move(control)),
+      preamble_(preamble),
+      acceptor_(acceptor),
+      factory_(factory),
+      parameters_(parameters),
+      shared_(shared) {}
+
+TargetSession::~TargetSession() {
+  if (pool_) pool_->shutdown();
+}
+
+Result<> TargetSession::introduce() {
+  control_.raw().set_timeout(parameters_.io_timeout);
+  if (preamble_.version_max < wire::kProtocolVersionMin ||
+      preamble_.version_min > wire::kProtocolVersion) {
+    return make_error(Errc::kIncompatible,
+                      "the source speaks protocol versions {} to {}, this target {} to {}",
+                      preamble_.version_min, preamble_.version_max, wire::kProtocolVersionMin,
+                      wire::kProtocolVersion);
+  }
+  GODWIT_ASSIGN(const auto hello, control_.expect(wire::MessageType::kHello));
+  GODWIT_ASSIGN(hello_, wire::decode_hello(hello.payload));
+  if (!hello_.payload_checksums && !control_.raw().authenticated()) {
+    return Error{Errc::kProtocol, "the source wants no checksums on a connection that needs them"};
+  }
+  const wire::HelloAck ack{
+      .version = std::min(preamble_.version_max, wire::kProtocolVersion),
+      .software = software_name(),
+  };
+  GODWIT_TRY(control_.send(wire::MessageType::kHelloAck, ack));
+  GODWIT_ASSIGN(const auto message, control_.expect(wire::MessageType::kMachine));
+  ByteReader in(message.payload, "MACHINE");
+  GODWIT_ASSIGN(const auto description, vmm::decode_machine_description(in));
+  GODWIT_TRY(in.finish());
+  shared_.status = Status::kSetup;
+  GODWIT_ASSIGN(machine_, factory_.create(description));
+  shared_.total_bytes = machine_->memory().size().value;
+  spdlog::info("migration: {} sends a guest with {} vCPUs and {} MiB from {}", hello_.software,
+               description.vcpus, description.memory_size.value >> 20, control_.raw().peer());
+  return {};
+}
+
+Result<> TargetSession::receive() {
+  GODWIT_TRY(control_.send(wire::MessageType::kAccepted));
+  GODWIT_TRY(accept_data_channels());
+  GODWIT_TRY(control_.send(wire::MessageType::kReady));
+  shared_.status = Status::kActive;
+  GODWIT_TRY(serve());
+  return {};
+}
+
+Result<> TargetSession::accept_data_channels() {
+  std::vector<std::unique_ptr<Channel>> channels(hello_.channels);
+  const TimePoint deadline = now() + parameters_.io_timeout;
+  for (uint32_t missing = hello_.channels; missing != 0;) {
+    const Nanoseconds left = deadline - now();
+    if (left.count() <= 0) {
+      return make_error(Errc::kTimeout, "{} of {} data channels did not come", missing,
+                        hello_.channels);
+    }
+    GODWIT_ASSIGN(auto channel, acceptor_.accept(left));
+    const auto preamble = read_preamble(*channel);
+    // Whoever does not know the session is none of ours.
+    if (!preamble || preamble->role != wire::Role::kData ||
+        preamble->session != preamble_.session || preamble->channel >= hello_.channels ||
+        channels[preamble->channel]) {
+      spdlog::warn("migration: dropped a connection from {} that does not belong to this migration",
+                   channel->peer());
+      continue;
+    }
+    channel->set_timeout(parameters_.io_timeout);
+    channels[preamble->channel] = std::move(channel);
+    --missing;
+  }
+  populated_ = vmm::DirtyBitmap(machine_->memory().page_count());
+  inline_receiver_ =
+      std::make_unique<PageReceiver>(machine_->memory(), populated_, hello_.payload_checksums);
+  pool_ = std::make_unique<ReceivePool>(machine_->memory(), populated_, hello_.payload_checksums,
+                                        std::move(channels));
+  return {};
+}
+
+Result<> TargetSession::serve() {
+  TimePoint heard = now();
+  for (;;) {
+    GODWIT_ASSIGN(const bool readable, control_.raw().wait_readable(kTick));
+    if (readable) {
+      GODWIT_ASSIGN(const wire::Message message, control_.receive());
+      heard = now();
+      GODWIT_ASSIGN(const bool done, handle(message));
+      if (done) return {};
+      continue;
+    }
+    if (shared_.cancel.load()) return Error{Errc::kCancelled, "cancelled at the target"};
+    if (const auto error = pool_->error()) return *error;
+    shared_.received_bytes = pool_->bytes_received();
+    if (now() - heard > parameters_.io_timeout) {
+      return make_error(Errc::kTimeout, "the source has been silent for {:.1f} s",
+                        to_seconds(now() - heard));
+    }
+  }
+}
+
+// Returns whether the guest has been taken over.
+Result<bool> TargetSession::handle(const wire::Message& message) {
+  switch (message.type) {
+    case wire::MessageType::kPing: {
+      const int64_t at = to_wire(now());
+      GODWIT_ASSIGN(const wire::Ping ping, wire::decode_ping(message.payload));
+      GODWIT_TRY(control_.send(wire::MessageType::kPong, wire::Pong{ping.sequence, at}));
+      return false;
+    }
+    case wire::MessageType::kResidue:
+      GODWIT_TRY(receive_residue(message));
+      return false;
+    case wire::MessageType::kState:
+      GODWIT_TRY(load(message));
+      return false;
+    case wire::MessageType::kCommit:
+      if (!promised_) return Error{Errc::kProtocol, "COMMIT came before the guest was complete"};
+      GODWIT_TRY(take_over());
+      return true;
+    case wire::MessageType::kAbort:
+      return wire::error_of_peer(message);
+    default:
+      return make_error(Errc::kProtocol, "{} came from the source at the wrong time",
+                        wire::message_name(message.type));
+  }
+}
+
+Result<> TargetSession::receive_residue(const wire::Message& message) {
+  GODWIT_ASSIGN(const wire::Residue residue, wire::decode_residue(message.payload));
+  // Everything sent earlier over the data channels is in place: the residue overwrites it.
+  GODWIT_TRY(pool_->wait_for(residue.iteration - 1, parameters_.io_timeout));
+  return inline_receiver_->receive_iteration(control_.raw(), residue.iteration);
+}
+
+Result<> TargetSession::load(const wire::Message& message) {
+  if (promised_) return Error{Errc::kProtocol, "STATE came twice"};
+  GODWIT_ASSIGN(const wire::State state, wire::decode_state(message.payload));
+  if (!state.rehearsal) {
+    shared_.status.store(Status::kDevice, std::memory_order_relaxed);
+    GODWIT_TRY(pool_->wait_for(state.iteration, parameters_.io_timeout));
+  }
+  wire::Loaded loaded{.rehearsal = state.rehearsal, .received_ns = to_wire(now())};
+  // Loading may write guest memory (KVM's wall clock): the hash comes first.
+  if (!state.rehearsal && hello_.verify) {
+    loaded.memory_hash = memory_hash(machine_->memory());
+    verify_ = VerifyReport{.target_hash = *loaded.memory_hash};
+  }
+  GODWIT_TRY(machine_->load(state.sections));
+  loaded.loaded_ns = to_wire(now());
+  if (state.rehearsal) {
+    // Prealloc and the loading itself may have touched pages already.
+    for (const vmm::PageRange& range : machine_->memory().touched()) {
+      populated_.set_range(range.first, range.count);
+    }
+  } else {
+    promised_ = true;
+  }
+  return control_.send(wire::MessageType::kLoaded, loaded);
+}
+
+Result<> TargetSession::take_over() {
+  wire::Resumed resumed{.commit_ns = to_wire(now())};
+  resumed.first_entry_ns = resumed.commit_ns;
+  if (hello_.run_on_commit) {
+    machine_->resume();
+    if (const auto entry = machine_->wait_first_entry(kFirstEntryTimeout)) {
+      resumed.first_entry_ns = to_wire(*entry);
+    }
+  }
+  if (verify_) {
+    // COMMIT came: the source found both hashes equal.
+    verify_->source_hash = verify_->target_hash;
+    verify_->equal = true;
+  }
+  // From here on the guest is this host's, whether the source hears of it or not.
+  if (const auto told = control_.send(wire::MessageType::kResumed, resumed); !told) {
+    spdlog::warn("migration: the guest runs here, but the source could not be told: {}",
+                 told.error().message);
+  }
+  shared_.received_bytes = pool_->bytes_received() + control_.raw().stats().bytes_received;
+  pool_->shutdown();
+  return {};
+}
+
+void TargetSession::report_failure(const Error& error) {
+  if (pool_) pool_->shutdown();
+  (void)control_.send(wire::MessageType::kFailed, wire::Text{error.code, error.message});
+}
+
+void TargetSession::drop_machine() {
+  if (pool_) pool_->shutdown();
+  pool_.reset();
+  inline_receiver_.reset();
+  machine_.reset();
+}
+
+}  // namespace godwit::migration

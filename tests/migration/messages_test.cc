@@ -1,0 +1,161 @@
+#include "migration/wire/messages.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "migration/wire/message_channel.h"
+#include "tests/support/memory_channel.h"
+
+namespace godwit::migration::wire {
+namespace {
+
+template <class M>
+std::vector<std::byte> bytes_of(const M& m) {
+  ByteWriter out;
+  encode(m, out);
+  return out.take();
+}
+
+struct Case {
+  const char* name;
+  std::vector<std::byte> bytes;
+  std::function<bool(std::span<const std::byte>)> decodes;
+};
+
+std::vector<Case> cases() {
+  ByteWriter machine;
+  vmm::encode({.arch = "x86_64",
+               .memory_size = 64_MiB,
+               .vcpus = 2,
+               .devices = {{"serial", 1, 2}},
+               .cpu = {std::byte{1}}},
+              machine);
+  return {
+      {"HELLO", bytes_of(Hello{.channels = 3, .software = "x"}),
+       [](auto b) { return decode_hello(b).has_value(); }},
+      {"HELLO_ACK", bytes_of(HelloAck{1, "godwit"}),
+       [](auto b) { return decode_hello_ack(b).has_value(); }},
+      {"PING", bytes_of(Ping{9}), [](auto b) { return decode_ping(b).has_value(); }},
+      {"PONG", bytes_of(Pong{9, -1}), [](auto b) { return decode_pong(b).has_value(); }},
+      {"RESIDUE", bytes_of(Residue{9}), [](auto b) { return decode_residue(b).has_value(); }},
+      {"LOADED", bytes_of(Loaded{true, 1, 2, 3}),
+       [](auto b) { return decode_loaded(b).has_value(); }},
+      {"RESUMED", bytes_of(Resumed{1, 2}), [](auto b) { return decode_resumed(b).has_value(); }},
+      {"OUTCOME", bytes_of(Outcome{OutcomeState::kAborted}),
+       [](auto b) { return decode_outcome(b).has_value(); }},
+      {"FAILED", bytes_of(Text{Errc::kTimeout, "why"}),
+       [](auto b) { return decode_text(b).has_value(); }},
+      {"MACHINE", machine.take(),
+       [](auto b) {
+         ByteReader in(b, "machine");
+         const auto d = vmm::decode_machine_description(in);
+         return d.has_value() && in.finish().has_value();
+       }},
+  };
+}
+
+TEST(Messages, DecodeWhatWasEncoded) {
+  for (const Case& c : cases()) EXPECT_TRUE(c.decodes(c.bytes)) << c.name;
+}
+
+TEST(Messages, TruncatedAnywhereAreRejected) {
+  for (const Case& c : cases()) {
+    for (size_t n = 0; n < c.bytes.size(); ++n) {
+      EXPECT_FALSE(c.decodes(std::span(c.bytes).first(n))) << c.name << " at " << n;
+    }
+  }
+}
+
+TEST(Messages, BytesBehindThemAreRejected) {
+  for (Case& c : cases()) {
+    c.bytes.push_back(std::byte{0});
+    EXPECT_FALSE(c.decodes(c.bytes)) << c.name;
+  }
+}
+
+TEST(Messages, FlippedBytesNeverCrash) {
+  for (const Case& c : cases()) {
+    for (size_t i = 0; i < c.bytes.size(); ++i) {
+      for (const int mask : {1, 0x80, 0xff}) {
+        auto bad = c.bytes;
+        bad[i] ^= std::byte(mask);
+        (void)c.decodes(bad);
+      }
+    }
+  }
+}
+
+TEST(Messages, ReasonOfThePeerCannotHarmATerminal) {
+  const auto text = decode_text(bytes_of(Text{Errc::kIo, "a\033[2Jb\nc"}));
+  ASSERT_TRUE(text);
+  EXPECT_EQ(text->reason, "a?[2Jb\nc");
+}
+
+TEST(Messages, ChannelCountOutsideItsRangeIsRejected) {
+  EXPECT_FALSE(decode_hello(bytes_of(Hello{.channels = 0})));
+  EXPECT_FALSE(decode_hello(bytes_of(Hello{.channels = 65})));
+}
+
+TEST(Preamble, RoundTripsAndRejectsEveryFlip) {
+  const Preamble p{.role = Role::kData, .channel = 5, .session = {std::byte{7}}};
+  const auto good = encode(p);
+  const auto d = decode_preamble(good);
+  ASSERT_TRUE(d);
+  EXPECT_EQ(d->role, Role::kData);
+  EXPECT_EQ(d->channel, 5);
+  EXPECT_EQ(d->session, p.session);
+  for (size_t i = 0; i < good.size(); ++i) {
+    auto bad = good;
+    bad[i] ^= std::byte{1};
+    EXPECT_FALSE(decode_preamble(bad)) << i;
+  }
+  for (size_t n = 0; n < good.size(); ++n) EXPECT_FALSE(decode_preamble(std::span(good).first(n)));
+}
+
+// The bytes that one message makes on the wire.
+std::vector<std::byte> framed(const Ping& ping) {
+  auto [a, b] = support::make_memory_pair();
+  MessageChannel sender(std::move(a));
+  sender.send(MessageType::kPing, ping).value();
+  std::vector<std::byte> bytes(kMessageHeaderBytes + 4);
+  b->receive(MutableBuffer(bytes)).value();
+  return bytes;
+}
+
+Result<MessageType> receive_raw(std::span<const std::byte> bytes) {
+  auto [a, b] = support::make_memory_pair();
+  MessageChannel receiver(std::move(b));
+  a->send(ConstBuffer(bytes)).value();
+  a->flush().value();
+  a.reset();
+  GODWIT_ASSIGN(const Message m, receiver.receive());
+  return m.type;
+}
+
+TEST(MessageChannel, RejectsEveryFlippedBitAndEveryTruncation) {
+  const auto good = framed({77});
+  ASSERT_TRUE(receive_raw(good));
+  for (size_t i = 0; i < good.size(); ++i) {
+    for (int bit = 0; bit < 8; ++bit) {
+      auto bad = good;
+      bad[i] ^= std::byte(1 << bit);
+      EXPECT_FALSE(receive_raw(bad)) << i;
+    }
+  }
+  for (size_t n = 0; n < good.size(); ++n) EXPECT_FALSE(receive_raw(std::span(good).first(n)));
+}
+
+TEST(MessageChannel, FailureOfThePeerIsItsErrorWhereAnythingElseWasDue) {
+  auto [a, b] = support::make_memory_pair();
+  MessageChannel target(std::move(a));
+  MessageChannel source(std::move(b));
+  target.send(MessageType::kFailed, Text{Errc::kExhausted, "no memory left"}).value();
+  const auto m = source.expect(MessageType::kAccepted);
+  ASSERT_FALSE(m);
+  EXPECT_EQ(m.error().code, Errc::kExhausted);
+  EXPECT_EQ(m.error().message, "the target gave up: no memory left");
+}
+
+}  // namespace
+}  // namespace godwit::migration::wire
