@@ -1,0 +1,304 @@
+// Saving a guest and going on with it in another machine.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "tests/kvm/require_kvm.h"
+#include "tests/kvm/test_guest.h"
+#include "vmm/state/sections.h"
+#include "vmm/x86/features.h"
+
+namespace godwit::vmm::test {
+namespace {
+
+uint64_t chain(uint64_t hash, uint64_t from, uint64_t to) {
+  for (uint64_t i = from + 1; i <= to; ++i) hash = hash * 31 + i;
+  return hash;
+}
+
+VmConfig config_for(Vm& source) {
+  VmConfig config = small_config();
+  const MachineDescription description = source.describe();
+  config.memory.size = description.memory_size;
+  config.vcpus = description.vcpus;
+  config.cpu = description.cpu;
+  return config;
+}
+
+// A paused guest with a running counter and its state.
+class StateTest : public testing::Test {
+ protected:
+  void SetUp() override { GODWIT_REQUIRE_KVM(); }
+
+  void run_counter(TestGuest& guest) {
+    guest.start(g_counter, {.rbx = kData});
+    guest.vm().resume();
+    ASSERT_TRUE(guest.wait_until(kData, 100000));
+    guest.vm().pause();
+  }
+
+  // The guest stores count and hash one after the other: it may be stopped between the two.
+  static void expect_chain_is_exact(TestGuest& guest) {
+    const uint64_t count = guest.read64(kData);
+    const uint64_t hash = guest.read64(kData + 8);
+    const bool both = hash == chain(0, 0, count);
+    const bool between = hash == chain(0, 0, count - 1);
+    EXPECT_TRUE(both || between) << "count " << count;
+  }
+};
+
+TEST_F(StateTest, CounterGoesOnExactlyInAnotherMachine) {
+  TestGuest source;
+  run_counter(source);
+  const uint64_t before = source.read64(kData);
+  const auto state = source.save();
+  TestGuest target(config_for(source.vm()));
+  copy_memory(source, target);
+  ASSERT_TRUE(target.vm().load(state)) << target.vm().load(state).error().message;
+  target.vm().resume();
+  ASSERT_TRUE(target.wait_until(kData, before + 100000));
+  target.vm().pause();
+  expect_chain_is_exact(target);
+  EXPECT_TRUE(target.exceptions().empty());
+}
+
+TEST_F(StateTest, ThereAndBackManyTimes) {
+  auto here = std::make_unique<TestGuest>();
+  run_counter(*here);
+  for (int trip = 0; trip < 20; ++trip) {
+    const uint64_t before = here->read64(kData);
+    auto there = std::make_unique<TestGuest>(config_for(here->vm()));
+    copy_memory(*here, *there);
+    const auto loaded = there->vm().load(here->save());
+    ASSERT_TRUE(loaded) << loaded.error().message;
+    ASSERT_EQ(there->vm().describe().cpu, here->vm().describe().cpu);
+    there->vm().resume();
+    ASSERT_TRUE(there->wait_until(kData, before + 1000));
+    there->vm().pause();
+    here = std::move(there);
+  }
+  expect_chain_is_exact(*here);
+}
+
+TEST_F(StateTest, AvxRegistersGoOnExactly) {
+  TestGuest source;
+  if (!x86::has_feature(x86::supported_cpuid(*KvmSystem::open()), "avx2")) {
+    GTEST_SKIP() << "this host has no AVX2";
+  }
+  constexpr uint64_t kInput = kData + 0x1000;
+  for (uint64_t i = 0; i < 4; ++i) {
+    source.write64(kInput + i * 8, 1000 + i);
+    source.write64(kInput + 32 + i * 8, i + 1);
+  }
+  source.start(g_avx_counter, {.xcr0 = 7, .rbx = kData, .rsi = kInput});
+  source.vm().resume();
+  ASSERT_TRUE(source.wait_until(kData, 100000)) << testing::PrintToString(source.exceptions());
+  source.vm().pause();
+  const uint64_t before = source.read64(kData);
+  TestGuest target(config_for(source.vm()));
+  copy_memory(source, target);
+  const auto loaded = target.vm().load(source.save());
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  target.vm().resume();
+  ASSERT_TRUE(target.wait_until(kData, before + 100000));
+  target.vm().pause();
+  const uint64_t count = target.read64(kData);
+  for (uint64_t i = 0; i < 4; ++i) {
+    const uint64_t lane = target.read64(kData + 64 + i * 8);
+    const uint64_t now = 1000 + i + count * (i + 1);
+    EXPECT_TRUE(lane == now || lane == now - (i + 1)) << "lane " << i;
+  }
+}
+
+TEST_F(StateTest, LastOfSeveralLoadsCounts) {
+  TestGuest source;
+  run_counter(source);
+  const auto early = source.save();
+  const uint64_t early_count = source.read64(kData);
+  source.vm().resume();
+  ASSERT_TRUE(source.wait_until(kData, early_count + 100000));
+  source.vm().pause();
+  const uint64_t before = source.read64(kData);
+  const auto late = source.save();
+  TestGuest target(config_for(source.vm()));
+  copy_memory(source, target);
+  ASSERT_TRUE(target.vm().load(early));
+  ASSERT_TRUE(target.vm().load(late));
+  ASSERT_TRUE(target.vm().load(late));
+  target.vm().resume();
+  ASSERT_TRUE(target.wait_until(kData, before + 1000));
+  target.vm().pause();
+  expect_chain_is_exact(target);
+}
+
+TEST_F(StateTest, StateReadBackIsTheStateThatWasLoaded) {
+  TestGuest source;
+  run_counter(source);
+  const auto sent = read_sections(source.save()).value();
+  TestGuest target(config_for(source.vm()));
+  copy_memory(source, target);
+  ASSERT_TRUE(target.vm().load(source.save()));
+  const auto back = read_sections(target.save()).value();
+  ASSERT_EQ(sent.size(), back.size());
+  for (size_t i = 0; i < sent.size(); ++i) {
+    EXPECT_EQ(sent[i].type, back[i].type);
+    ASSERT_EQ(sent[i].payload.size(), back[i].payload.size());
+    if (sent[i].type != "x86-vcpu") continue;  // the others contain the time
+    // Everything before the TSC, its offset and its deadline.
+    const size_t stable = sent[i].payload.size() - 24;
+    size_t differing = 0;
+    for (size_t b = 0; b < stable; ++b) differing += sent[i].payload[b] != back[i].payload[b];
+    EXPECT_EQ(differing, 0u);
+  }
+}
+
+TEST_F(StateTest, FourVcpusGoOnInAnotherMachine) {
+  VmConfig config = small_config();
+  config.vcpus = 4;
+  TestGuest source(config);
+  source.start(g_start_aps, {.rcx = 3});
+  source.vm().resume();
+  ASSERT_TRUE(source.done().wait_for_writes(1)) << testing::PrintToString(source.exceptions());
+  source.vm().pause();
+  TestGuest target(config_for(source.vm()));
+  copy_memory(source, target);
+  const auto loaded = target.vm().load(source.save());
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  uint64_t before[4];
+  for (uint64_t cpu = 0; cpu < 4; ++cpu) before[cpu] = target.read64(kBox + 0x200 + cpu * 64);
+  target.vm().resume();
+  for (uint64_t cpu = 0; cpu < 4; ++cpu) {
+    EXPECT_TRUE(target.wait_until(kBox + 0x200 + cpu * 64, before[cpu] + 1000)) << "vCPU " << cpu;
+  }
+}
+
+TEST_F(StateTest, VcpusThatStillWaitForSipiAreStartedInTheOtherMachine) {
+  VmConfig config = small_config();
+  config.vcpus = 2;
+  TestGuest source(config);
+  source.start(g_start_aps, {.rcx = 1});
+  const auto state = source.save();  // before anything ran
+  TestGuest target(config_for(source.vm()));
+  copy_memory(source, target);
+  const auto loaded = target.vm().load(state);
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  target.vm().resume();
+  ASSERT_TRUE(target.done().wait_for_writes(1)) << testing::PrintToString(target.exceptions());
+  EXPECT_TRUE(target.wait_until(kBox + 0x240, 1000));
+}
+
+TEST_F(StateTest, TruncatedStateIsRejected) {
+  TestGuest source;
+  run_counter(source);
+  const auto state = source.save();
+  TestGuest target(config_for(source.vm()));
+  // Whole sections may be missing, or parts of one.
+  for (size_t n = 0; n < state.size(); n += 1 + n / 64) {
+    EXPECT_FALSE(target.vm().load(std::span(state).first(n))) << n;
+  }
+  EXPECT_FALSE(target.vm().load(std::span(state).first(state.size() - 1)));
+  EXPECT_TRUE(target.vm().load(state));
+}
+
+TEST_F(StateTest, PayloadCutAtEveryByteIsRejectedThoughItsChecksumIsRight) {
+  TestGuest source;
+  run_counter(source);
+  const auto sections = read_sections(source.save()).value();
+  TestGuest target(config_for(source.vm()));
+  for (size_t victim = 0; victim < sections.size(); ++victim) {
+    const size_t whole = sections[victim].payload.size();
+    const size_t step = whole > 1000 ? 37 : 1;
+    for (size_t n = 0; n < whole; n += step) {
+      auto bad = sections;
+      bad[victim].payload.resize(n);
+      ByteWriter out;
+      for (const auto& section : bad) write_section(section, out);
+      ASSERT_FALSE(target.vm().load(out.view())) << sections[victim].type << " cut to " << n;
+    }
+  }
+}
+
+TEST_F(StateTest, MissingDoubledAndUnknownSectionsAreRejected) {
+  TestGuest source;
+  run_counter(source);
+  const auto sections = read_sections(source.save()).value();
+  TestGuest target(config_for(source.vm()));
+  const auto load = [&](const std::vector<StateSection>& list) {
+    ByteWriter out;
+    for (const auto& section : list) write_section(section, out);
+    return target.vm().load(out.view());
+  };
+  for (size_t victim = 0; victim < sections.size(); ++victim) {
+    auto missing = sections;
+    missing.erase(missing.begin() + static_cast<std::ptrdiff_t>(victim));
+    EXPECT_FALSE(load(missing)) << sections[victim].type;
+    auto doubled = sections;
+    doubled.push_back(sections[victim]);
+    EXPECT_FALSE(load(doubled)) << sections[victim].type;
+    auto newer = sections;
+    newer[victim].version = 99;
+    EXPECT_FALSE(load(newer)) << sections[victim].type;
+    auto other = sections;
+    other[victim].instance = 7;
+    EXPECT_FALSE(load(other)) << sections[victim].type;
+  }
+  auto more = sections;
+  more.push_back({"flux-capacitor", 0, 1, false, {}});
+  EXPECT_FALSE(load(more));
+  more.back().type = "x86-flux-capacitor";
+  EXPECT_FALSE(load(more));
+  more.back().optional = true;
+  EXPECT_TRUE(load(more));
+}
+
+// A peer may write a right checksum over anything. Whatever it sends is refused, or it makes a
+// guest that is its own affair: this process and its other machines go on.
+TEST_F(StateTest, AnyAlteredByteIsRejectedOrHarmless) {
+  TestGuest source;
+  run_counter(source);
+  const auto sections = read_sections(source.save()).value();
+  const auto good = source.save();
+  uint64_t refused = 0, taken = 0;
+  std::mt19937_64 random(20240607);
+  for (size_t victim = 0; victim < sections.size(); ++victim) {
+    TestGuest target(config_for(source.vm()));
+    const size_t size = sections[victim].payload.size();
+    // The extended state and the LAPIC page are opaque and large: a sample of them.
+    const size_t step = size > 2000 ? 7 : 1;
+    for (size_t i = random() % step; i < size; i += step) {
+      auto bad = sections;
+      bad[victim].payload[i] ^= std::byte(random() % 255 + 1);
+      ByteWriter out;
+      for (const auto& section : bad) write_section(section, out);
+      (target.vm().load(out.view()) ? taken : refused) += 1;
+    }
+    EXPECT_TRUE(target.vm().load(good)) << "a good state after bad ones";
+  }
+  RecordProperty("refused", std::to_string(refused));
+  RecordProperty("taken", std::to_string(taken));
+  EXPECT_GT(refused, 0u);
+}
+
+TEST_F(StateTest, AlteredRegistersThatAreTakenDoNotHarmTheHost) {
+  TestGuest source;
+  run_counter(source);
+  const auto sections = read_sections(source.save()).value();
+  std::mt19937_64 random(4711);
+  for (int round = 0; round < 40; ++round) {
+    TestGuest target(config_for(source.vm()));
+    copy_memory(source, target);
+    auto bad = sections;
+    // Run state, registers, segments, control registers, events.
+    bad[0].payload[random() % 550] ^= std::byte(random() % 255 + 1);
+    ByteWriter out;
+    for (const auto& section : bad) write_section(section, out);
+    if (!target.vm().load(out.view())) continue;
+    target.vm().resume();
+    ASSERT_TRUE(target.vm().wait_first_entry(kPatience));
+    target.vm().pause();
+  }
+}
+
+}  // namespace
+}  // namespace godwit::vmm::test
