@@ -1,0 +1,80 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "devices/acpi_pm.h"
+#include "devices/board.h"
+#include "devices/debug_exit.h"
+#include "devices/i8042.h"
+#include "devices/post_port.h"
+#include "devices/rtc_cmos.h"
+#include "devices/serial_16550.h"
+#include "tests/devices/fakes.h"
+
+namespace godwit::devices {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using vmm::DeviceDescription;
+
+// Types, instances and order are on the wire: a change here breaks migration between versions.
+TEST(BoardDevices, AreTheOnesOnTheWire) {
+  EXPECT_THAT(
+      board_devices(),
+      ElementsAre(DeviceDescription{"serial-16550", 0, 1}, DeviceDescription{"rtc-cmos", 0, 1},
+                  DeviceDescription{"i8042", 0, 1}, DeviceDescription{"acpi-pm", 0, 1},
+                  DeviceDescription{"debug-exit", 0, 1}, DeviceDescription{"post-port", 0, 1}));
+}
+
+TEST(BoardDevices, AreWhatTheDevicesSayOfThemselves) {
+  FakeConsole console;
+  FakeEvents events;
+  FakeIrq irq;
+  FakeTimer timer;
+  const Serial16550 serial(console, irq);
+  const RtcCmos rtc({}, timer, irq);
+  const I8042 i8042(events, irq);
+  const AcpiPm acpi(events, irq);
+  const DebugExit exit(events);
+  const PostPort post;
+  std::vector<DeviceDescription> said;
+  for (const vmm::Device* device :
+       std::initializer_list<const vmm::Device*>{&serial, &rtc, &i8042, &acpi, &exit, &post}) {
+    said.push_back({std::string(device->type()), device->instance(), device->state_version()});
+  }
+  EXPECT_EQ(said, board_devices());
+}
+
+TEST(CompareDevices, TheSameBoardsFit) {
+  EXPECT_THAT(compare_devices(board_devices(), board_devices()), IsEmpty());
+}
+
+TEST(CompareDevices, OrderDoesNotMatterAndOlderStateFits) {
+  auto source = board_devices();
+  std::swap(source.front(), source.back());
+  auto here = board_devices();
+  here[0].state_version = 2;
+  EXPECT_THAT(compare_devices(source, here), IsEmpty());
+}
+
+TEST(CompareDevices, EachDifferenceIsNamed) {
+  auto source = board_devices();
+  source.erase(source.begin() + 2);
+  source[0].state_version = 3;
+  source.push_back({"virtio-net", 1, 1});
+  EXPECT_THAT(compare_devices(source, board_devices()),
+              ElementsAre(HasSubstr("serial-16550 #0: its state has version 3"),
+                          HasSubstr("virtio-net #1: the source has it"),
+                          HasSubstr("i8042 #0: the target")));
+}
+
+TEST(CompareDevices, ADeviceNamedTwiceIsNoFit) {
+  auto source = board_devices();
+  source.push_back(source.front());
+  EXPECT_THAT(compare_devices(source, board_devices()),
+              ElementsAre(HasSubstr("twice"), HasSubstr("twice")));
+}
+
+}  // namespace
+}  // namespace godwit::devices
