@@ -21,6 +21,12 @@ void block_all_signals() {
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
 }
 
+// For log lines.
+std::string name_of(const ConsoleEndpoint& endpoint) {
+  const std::string path = endpoint.path();
+  return path.empty() ? "serial console" : fmt::format("serial console '{}'", path);
+}
+
 int poll_timeout_ms(TimePoint deadline) {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - now());
   return static_cast<int>(std::clamp<int64_t>(left.count(), 0, 60'000));
@@ -191,8 +197,8 @@ void BufferedConsole::receive_input(Lock& lock) {
 void BufferedConsole::send_output(Lock& lock) {
   if (stalled_) {
     stalled_ = false;
-    spdlog::info("console {}: the other end reads again, {} bytes were dropped so far",
-                 endpoint_->path(), counters_.dropped_bytes);
+    spdlog::info("{}: the other end reads again, {} bytes were dropped so far", name_of(*endpoint_),
+                 counters_.dropped_bytes);
   }
   const auto chunk = output_.front();
   if (chunk.empty()) return;
@@ -212,9 +218,9 @@ void BufferedConsole::give_up_when_stalled(Lock& lock) {
   if (!output_wanted_ || now() < stall_deadline_) return;
   counters_.dropped_bytes += output_.size();
   spdlog::warn(
-      "console {}: the other end takes no output, {} bytes dropped; the guest's output "
+      "{}: the other end takes no output, {} bytes dropped; the guest's output "
       "goes nowhere until it reads again",
-      endpoint_->path(), output_.size());
+      name_of(*endpoint_), output_.size());
   output_.clear();
   stalled_ = true;
   tell_room(lock);
