@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/boot/boot_entry.h"
 #include "vmm/io/device.h"
 #include "vmm/io/io_bus.h"
 #include "vmm/io/io_handler.h"
@@ -20,17 +21,6 @@ enum class DirtyTracking { kAuto, kLog, kRing };
 enum class CpuModel { kHost, kX86_64_v2, kX86_64_v3 };
 
 inline constexpr uint32_t kMaxVcpus = 64;
-
-// Where and how the boot vCPU starts; made by a boot loader (vmm/boot).
-enum class BootProtocol {
-  kPvh,      // 32-bit protected mode, paging off, EBX = start info (Xen's PVH ABI)
-  kLinux64,  // long mode, identity-mapped first GiBs, RSI = boot_params (Linux 64-bit protocol)
-};
-struct BootEntry {
-  BootProtocol protocol = BootProtocol::kPvh;
-  Gpa entry;
-  Gpa parameters;  // hvm_start_info or boot_params
-};
 
 struct VmConfig {
   MemoryConfig memory;
