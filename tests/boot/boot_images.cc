@@ -135,7 +135,7 @@ Bytes TestBzImage::build() const {
 }
 
 std::unique_ptr<GuestMemory> guest_of(ByteCount size) {
-  return std::move(GuestMemory::create({.size = size}).value());
+  return GuestMemory::create({.size = size}).value();
 }
 
 Bytes read_guest(const GuestMemory& memory, Gpa gpa, size_t size) {

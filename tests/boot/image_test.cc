@@ -36,9 +36,9 @@ class ImageFile : public testing::Test {
 };
 
 TEST_F(ImageFile, KernelAndInitrdLoadFromFiles) {
-  const Image kernel = std::move(Image::open(write("kernel", small_elf(0x3000).build())).value());
+  const Image kernel = Image::open(write("kernel", small_elf(0x3000).build())).value();
   const Bytes initrd_bytes = pattern(12345, 2);
-  const Image initrd = std::move(Image::open(write("initrd", initrd_bytes)).value());
+  const Image initrd = Image::open(write("initrd", initrd_bytes)).value();
   const auto memory = guest_of(16_MiB);
   memory->record_host_writes(true);
   ASSERT_TRUE(load_kernel(*memory, {.kernel = kernel, .initrd = &initrd}));
@@ -68,7 +68,7 @@ TEST_F(ImageFile, MissingFilesAndOtherThingsAreErrorsWithTheirPath) {
 
 TEST_F(ImageFile, AFileThatShrinksMeanwhileIsAnError) {
   const std::string path = write("kernel", small_elf(0x3000).build());
-  const Image kernel = std::move(Image::open(path).value());
+  const Image kernel = Image::open(path).value();
   std::filesystem::resize_file(path, 0x1000);
   const auto memory = guest_of(16_MiB);
   const auto result = load_kernel(*memory, {.kernel = kernel});
@@ -78,8 +78,8 @@ TEST_F(ImageFile, AFileThatShrinksMeanwhileIsAnError) {
 }
 
 TEST_F(ImageFile, AnEmptyInitrdIsAnError) {
-  const Image kernel = std::move(Image::open(write("kernel", small_elf().build())).value());
-  const Image initrd = std::move(Image::open(write("initrd", {})).value());
+  const Image kernel = Image::open(write("kernel", small_elf().build())).value();
+  const Image initrd = Image::open(write("initrd", {})).value();
   const auto result = load_kernel(*guest_of(16_MiB), {.kernel = kernel, .initrd = &initrd});
   ASSERT_FALSE(result);
   EXPECT_NE(result.error().message.find("is empty"), std::string::npos);

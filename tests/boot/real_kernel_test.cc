@@ -91,7 +91,7 @@ class RealKernel : public testing::Test {
     if (path == nullptr || *path == '\0') {
       GTEST_SKIP() << "GODWIT_TEST_KERNEL (the path of a Linux bzImage) is not set";
     }
-    kernel_.emplace(std::move(Image::open(path).value()));
+    kernel_.emplace(Image::open(path).value());
   }
   std::optional<Image> kernel_;
 };
@@ -135,7 +135,7 @@ TEST_F(RealKernel, VmlinuxInsideLoadsThroughItsPvhNote) {
   if (!unpack(unpacker->program, from, to)) {
     GTEST_SKIP() << unpacker->program << " -dc is missing or cannot unpack this kernel";
   }
-  const Image vmlinux = std::move(Image::open(to.path()).value());
+  const Image vmlinux = Image::open(to.path()).value();
   const auto memory = guest_of(512_MiB);
   const auto entry = load_kernel(*memory, {.kernel = vmlinux, .command_line = "quiet"});
   ASSERT_TRUE(entry) << entry.error().message;

@@ -28,7 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const unsigned options = data[0];
   const ByteCount memory_size = (options & 1) != 0 ? 5_GiB : 16_MiB;
-  const auto memory = std::move(GuestMemory::create({.size = memory_size}).value());
+  const auto memory = GuestMemory::create({.size = memory_size}).value();
   const std::span file(reinterpret_cast<const std::byte*>(data + 1), size - 1);
   const Image kernel = Image::of(file, "kernel");
   const Image initrd = Image::of(file.first(file.size() / 2), "initrd");
