@@ -9,7 +9,7 @@ namespace godwit::vmm {
 namespace {
 
 using namespace test;  // NOLINT(google-build-using-namespace)
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 
 struct Case {
   std::string_view bytes;

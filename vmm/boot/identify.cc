@@ -9,7 +9,7 @@
 namespace godwit::vmm {
 namespace {
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;
 
 struct Magic {
   size_t offset;
