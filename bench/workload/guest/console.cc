@@ -171,13 +171,13 @@ void Console::report(uint64_t now) {
 }
 
 void Console::begin_check(uint64_t now, bool final) {
-  if (final) {
+  if (final && !final_) {
+    report(now);  // the last interval, before writing stops
     final_ = true;
     __atomic_store_n(&shared.writing, 0U, __ATOMIC_RELAXED);
   }
   checking_ = true;
   check_start_ = progress_time_ = now;
-  progress_checked_ = total_checked();
   check_pages_ = shared.memory.working_set.pages() + shared.memory.fill.pages();
   __atomic_store_n(&shared.check_generation, shared.check_generation + 1, __ATOMIC_RELEASE);
 }
@@ -188,8 +188,10 @@ void Console::watch_check(uint64_t now) {
     ++waiting;
   }
   if (waiting < shared.cpus) {
-    if (const uint64_t checked = total_checked(); checked != progress_checked_) {
+    const uint64_t checked = workers[waiting].checked();
+    if (checked != progress_checked_ || waiting != progress_cpu_) {
       progress_checked_ = checked;
+      progress_cpu_ = waiting;
       progress_time_ = now;
     } else if (ms(now - progress_time_) > kStuckMs) {
       end_stuck(waiting);
@@ -221,11 +223,11 @@ void Console::end_stuck(uint32_t cpu) {
 }
 
 void Console::end_ok(uint64_t now) {
-  report(now);
   serial.flush();
   Line line;
   line.word("final").kv("check", "ok").kv("pages", check_pages_);
-  serial.print(line.kv("check_ms", ms(now - check_start_)).kv("written", total_written()));
+  line.kv("check_ms", ms(now - check_start_)).kv("written", total_written());
+  serial.print(line.kv("checked", total_checked()));
   leave(ExitCode::kOk);
 }
 

@@ -51,6 +51,7 @@ class Console {
   uint64_t check_pages_ = 0;
   uint64_t progress_time_ = 0;
   uint64_t progress_checked_ = 0;
+  uint32_t progress_cpu_ = 0;
 };
 
 extern Serial serial;

@@ -9,7 +9,7 @@ namespace {
 // SDM volume 3, 11.6.1: all excluding self; INIT asserted, start-up.
 constexpr uint32_t kInit = 0xc4500;
 constexpr uint32_t kStartUp = 0xc4600;
-constexpr uint64_t kExpectedWaitMs = 10'000;
+constexpr uint64_t kExpectedWaitMs = 5'000;
 constexpr uint64_t kQuietMs = 200;
 
 void spin_ms(uint64_t ms, uint64_t tsc_khz) {

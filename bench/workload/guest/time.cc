@@ -83,15 +83,16 @@ PitSample sample_pit() {
 uint64_t from_pit_once() {
   constexpr uint64_t kPitHz = 1193182;
   constexpr uint32_t kWanted = 20 * kPitHz / 1000;
-  constexpr uint32_t kMaxPolls = 1'000'000;
+  constexpr uint64_t kPatience = 1'000'000'000;  // TSC ticks
   out8(0x43, 0x30);
   out8(0x40, 0xff);
   out8(0x40, 0xff);
   const PitSample first = sample_pit();
-  uint32_t polls = 0;
-  while (pit_count() + kWanted > first.count && polls < kMaxPolls) ++polls;
+  while (pit_count() + kWanted > first.count) {
+    if (rdtsc() - first.tsc > kPatience) return 0;  // no PIT
+  }
   const PitSample last = sample_pit();
-  if (polls == kMaxPolls || last.count >= first.count) return 0;  // no PIT, or it has wrapped
+  if (last.count >= first.count) return 0;  // wrapped
   return (last.tsc - first.tsc) * kPitHz / 1000 / (first.count - last.count);
 }
 
