@@ -40,9 +40,8 @@ struct GuestInfo {
 
 // What `vm.send-migration` asks for.
 struct MigrationRequest {
-  std::string destination;   // tcp://HOST:PORT or unix://PATH
-  std::string tls_dir;       // empty with plaintext
-  std::string tls_hostname;  // the name the target's certificate must have; empty: HOST
+  std::string destination;  // tcp://HOST:PORT or unix://PATH
+  std::string tls_dir;      // empty with plaintext
   bool plaintext = false;
   migration::MigrationParameters parameters;
 };

@@ -66,7 +66,6 @@ void request_fields(Archive& archive, MigrationRequest& r, std::optional<Error>&
   MigrationParameters& p = r.parameters;
   archive.value("destination", r.destination);
   archive.value("tls-dir", r.tls_dir);
-  archive.value("tls-hostname", r.tls_hostname);
   archive.value("plaintext", r.plaintext);
   archive.value("downtime-limit", p.downtime_limit);
   archive.value("max-bandwidth", p.max_bandwidth_bytes_per_second);

@@ -1,0 +1,121 @@
+#include "tools/godwit/cli/vmm_options.h"
+
+#include <filesystem>
+
+#include "devices/console/config.h"
+#include "migration/transport/endpoint.h"
+#include "tools/godwit/api/names.h"
+#include "tools/godwit/instance/run_dir.h"
+#include "tools/godwit/text/units.h"
+
+namespace godwit::tools {
+namespace {
+
+using vmm::DirtyTracking;
+
+constexpr Names<DirtyTracking, 3> kTrackings{
+    {{DirtyTracking::kAuto, "auto"}, {DirtyTracking::kLog, "log"}, {DirtyTracking::kRing, "ring"}}};
+
+struct PageChoice {
+  ByteCount hugetlb;
+  bool transparent = false;
+};
+
+Result<PageChoice> parse_hugepages(const std::string& text) {
+  if (text == "transparent") return PageChoice{{0}, true};
+  const auto size = parse_size(text);
+  if (size && (*size == 2_MiB || *size == 1_GiB)) return PageChoice{*size, false};
+  return make_error(Errc::kInvalidArgument, "'{}' is no page size: use 2M, 1G or transparent",
+                    text);
+}
+
+Result<std::string> parse_instance_name(const std::string& text) {
+  GODWIT_TRY(check_name(text));
+  return text;
+}
+
+Result<std::string> check_console(const std::string& text) {
+  const std::string plain = text == "none" ? "null" : text;
+  GODWIT_TRY(devices::parse_console(plain));
+  return plain;
+}
+
+}  // namespace
+
+void add_name_option(CLI::App& command, std::string& name) {
+  add_parsed(command, "--name", name, parse_instance_name, "NAME", "",
+             "The instance's name on this host, by which the other commands call it: 1 to 48 "
+             "letters, digits, '.', '_' or '-'. One running instance has it at a time.")
+      ->required();
+}
+
+void add_console_option(CLI::App& command, std::string& console) {
+  add_parsed(command, "--serial,--console", console, check_console, "WHERE", console,
+             "Where the guest's serial port (COM1) leads: stdio (this terminal; the guest then "
+             "gets every key, Ctrl-C too), file=PATH (output alone), unix=PATH (a socket to "
+             "connect to), pty (a new one; `godwit info` shows its name), null or none (nowhere).");
+}
+
+void add_memory_backing_options(CLI::App& command, vmm::MemoryConfig& memory) {
+  command
+      .add_option_function<std::string>(
+          "--hugepages",
+          [&memory](const std::string& text) {
+            const auto choice = parse_hugepages(text);
+            if (!choice) throw CLI::ValidationError("--hugepages", choice.error().message);
+            memory.hugepage_size = choice->hugetlb;
+            memory.transparent_hugepages = choice->transparent;
+          },
+          "Backs guest memory with huge pages of this size: 2M or 1G from the host's pool "
+          "(/proc/sys/vm/nr_hugepages), or transparent to let the kernel merge ordinary pages "
+          "where it can. Without the option: ordinary pages.")
+      ->type_name("SIZE");
+  command.add_flag("--prealloc", memory.prealloc,
+                   "Takes all guest memory from the host now instead of at first use: a host that "
+                   "has not enough says so at once, and a migration into this process does not "
+                   "wait for pages.");
+}
+
+void add_dirty_tracking_option(CLI::App& command, DirtyTracking& tracking) {
+  add_parsed(
+      command, "--dirty-tracking", tracking,
+      [](const std::string& text) { return parse_name(kTrackings, text, "dirty tracking"); },
+      "KIND", "auto",
+      "How KVM finds the pages that change during a migration: log (a bitmap), ring (a list for "
+      "each vCPU) or auto.");
+}
+
+void add_security_options(CLI::App& command, std::string& tls_dir, bool& plaintext) {
+  add_text(command, "--tls-dir", tls_dir, "DIR",
+           "Keys and certificates for TLS 1.3: ca-cert.pem, server-cert.pem, server-key.pem "
+           "(receive), client-cert.pem, client-key.pem (migrate). `godwit certs` makes them. Both "
+           "sides must be certified by the same authority.");
+  command.add_flag("--plaintext", plaintext,
+                   "Moves the guest unencrypted and unauthenticated. Whoever sees the network then "
+                   "sees the guest's memory and may change it. Must be said on both sides.");
+}
+
+Result<std::string> check_endpoint(const std::string& text) {
+  GODWIT_TRY(migration::parse_endpoint(text));
+  return text;
+}
+
+Result<> require_security(std::string& tls_dir, bool plaintext) {
+  if (plaintext && !tls_dir.empty())
+    return make_error(Errc::kInvalidArgument, "--tls-dir and --plaintext exclude each other");
+  if (plaintext) return {};
+  if (tls_dir.empty())
+    return make_error(Errc::kInvalidArgument,
+                      "a guest moves encrypted: say --tls-dir DIR (`godwit certs DIR` makes the "
+                      "keys and certificates), or --plaintext on both sides if the network itself "
+                      "is trusted");
+  std::error_code problem;
+  tls_dir = std::filesystem::absolute(tls_dir, problem).string();
+  if (!std::filesystem::is_directory(tls_dir, problem))
+    return make_error(Errc::kInvalidArgument,
+                      "--tls-dir: there is no directory {}; `godwit certs {}` makes it", tls_dir,
+                      tls_dir);
+  return {};
+}
+
+}  // namespace godwit::tools

@@ -1,0 +1,23 @@
+// Options that `run` and `receive` share. Only for the .cc files of this folder.
+#pragma once
+#include <string>
+
+#include "tools/godwit/cli/options.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/vm.h"
+
+namespace godwit::tools {
+
+void add_name_option(CLI::App& command, std::string& name);
+void add_console_option(CLI::App& command, std::string& console);
+void add_memory_backing_options(CLI::App& command, vmm::MemoryConfig& memory);
+void add_dirty_tracking_option(CLI::App& command, vmm::DirtyTracking& tracking);
+// Which of the two was chosen; checked by require_security().
+void add_security_options(CLI::App& command, std::string& tls_dir, bool& plaintext);
+// Errors: neither or both were said. Makes `tls_dir` absolute.
+Result<> require_security(std::string& tls_dir, bool plaintext);
+
+// A migration's URL, in the form in which it was given.
+Result<std::string> check_endpoint(const std::string& text);
+
+}  // namespace godwit::tools

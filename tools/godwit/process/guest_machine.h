@@ -1,0 +1,18 @@
+// A machine as the VMM process owns it: what migration sees, and its end.
+#pragma once
+#include <string>
+
+#include "vmm/machine.h"
+
+namespace godwit::tools {
+
+class GuestMachine : public vmm::Machine {
+ public:
+  // Where the user finds the guest's console: "stdio", "pty /dev/pts/3", ...
+  [[nodiscard]] virtual std::string console() const = 0;
+  // Stops the vCPUs for good, then the devices. `elsewhere`: the guest goes on at the target of a
+  // migration, so nothing of it may come out here any more.
+  virtual void shut_down(bool elsewhere) noexcept = 0;
+};
+
+}  // namespace godwit::tools

@@ -1,0 +1,75 @@
+#include "tools/godwit/process/kvm_machine.h"
+
+#include <fmt/format.h>
+
+#include "bench/workload/workload.h"
+#include "vmm/boot/image.h"
+#include "vmm/boot/kernel.h"
+
+namespace godwit::tools {
+namespace {
+
+Result<vmm::Image> open_kernel(const std::string& kernel) {
+  if (kernel != kBuiltinWorkload) return vmm::Image::open(kernel);
+  return vmm::Image::of(bench::workload_elf(), std::string(kBuiltinWorkload));
+}
+
+// "pty /dev/pts/3" of "pty"; "file=PATH" says it all.
+std::string describe_console(const std::string& asked, const std::string& path) {
+  return path.empty() || asked.find('=') != std::string::npos ? asked : asked + " " + path;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<KvmMachine>> KvmMachine::create(const vmm::VmConfig& config,
+                                                       const std::string& console,
+                                                       const MachineEvents& events) {
+  GODWIT_ASSIGN(const devices::ConsoleConfig serial, devices::parse_console(console));
+  GODWIT_ASSIGN(auto vm, vmm::Vm::create(config));
+  std::unique_ptr<KvmMachine> machine(new KvmMachine(std::move(vm)));
+  machine->vm_->set_events(events.guest);
+  machine->vm_->set_fault_handler(events.fault);
+  GODWIT_ASSIGN(machine->board_,
+                devices::Board::create(*machine->vm_, {.serial = serial}, events.guest));
+  machine->console_ = describe_console(console, machine->board_->console_path());
+  return machine;
+}
+
+KvmMachine::~KvmMachine() {
+  // A guest that never ran here, or is paused, keeps its console output to itself.
+  shut_down(/*elsewhere=*/!vm_->running());
+}
+
+Result<> KvmMachine::boot(const RunOptions& options) {
+  GODWIT_ASSIGN(const vmm::Image kernel, open_kernel(options.kernel));
+  vmm::BootRequest request{.kernel = kernel, .command_line = options.command_line};
+  std::optional<vmm::Image> initrd;
+  if (!options.initrd.empty()) {
+    GODWIT_ASSIGN(initrd, vmm::Image::open(options.initrd));
+    request.initrd = &*initrd;
+  }
+  GODWIT_ASSIGN(const vmm::BootEntry entry, vmm::load_kernel(vm_->memory(), request));
+  return vm_->start_at(entry);
+}
+
+void KvmMachine::shut_down(bool elsewhere) noexcept {
+  vm_->shut_down();
+  if (board_) board_->shut_down(elsewhere ? devices::Unsent::kDiscard : devices::Unsent::kSend);
+}
+
+Result<std::unique_ptr<vmm::Machine>> KvmMachineFactory::create(
+    const vmm::MachineDescription& wanted) {
+  const auto differences = devices::compare_devices(wanted.devices, devices::board_devices());
+  if (!differences.empty())
+    return make_error(Errc::kIncompatible, "{}", fmt::join(differences, "\n"));
+  vmm::VmConfig config;
+  config.memory = options_.memory;
+  config.memory.size = wanted.memory_size;
+  config.vcpus = wanted.vcpus;
+  config.cpu = wanted.cpu;
+  config.dirty_tracking = options_.dirty_tracking;
+  GODWIT_ASSIGN(auto machine, KvmMachine::create(config, options_.console, events_));
+  return std::unique_ptr<vmm::Machine>(std::move(machine));
+}
+
+}  // namespace godwit::tools

@@ -1,0 +1,66 @@
+// A GuestMachine on KVM: Vm and Board.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "devices/board.h"
+#include "tools/godwit/process/guest_machine.h"
+#include "tools/godwit/process/options.h"
+#include "vmm/io/io_handler.h"
+#include "vmm/vm.h"
+
+namespace godwit::tools {
+
+// What happens in the guest, on vCPU threads.
+struct MachineEvents {
+  vmm::GuestEvents& guest;
+  std::function<void(const std::string&)> fault;
+};
+
+class KvmMachine final : public GuestMachine {
+ public:
+  // `events.guest` outlives the machine. Errors: as Vm's and Board's.
+  static Result<std::unique_ptr<KvmMachine>> create(const vmm::VmConfig& config,
+                                                    const std::string& console,
+                                                    const MachineEvents& events);
+  ~KvmMachine() override;
+
+  // Loads what the options name and puts the boot vCPU at its start.
+  Result<> boot(const RunOptions& options);
+
+  [[nodiscard]] std::string console() const override { return console_; }
+  void shut_down(bool elsewhere) noexcept override;
+
+  [[nodiscard]] vmm::MachineDescription describe() const override { return vm_->describe(); }
+  [[nodiscard]] vmm::GuestMemory& memory() override { return vm_->memory(); }
+  [[nodiscard]] vmm::DirtyTracker& dirty_tracker() override { return vm_->dirty_tracker(); }
+  vmm::PauseTimes pause() override { return vm_->pause(); }
+  void resume() override { vm_->resume(); }
+  [[nodiscard]] bool running() const override { return vm_->running(); }
+  void save(ByteWriter& out) override { vm_->save(out); }
+  Result<> load(std::span<const std::byte> state) override { return vm_->load(state); }
+  std::optional<TimePoint> wait_first_entry(Nanoseconds limit) override {
+    return vm_->wait_first_entry(limit);
+  }
+
+ private:
+  explicit KvmMachine(std::unique_ptr<vmm::Vm> vm) : vm_(std::move(vm)) {}
+  std::unique_ptr<vmm::Vm> vm_;
+  std::unique_ptr<devices::Board> board_;  // uses vm_, so it goes first
+  std::string console_;
+};
+
+// Makes the machine for a guest that arrives.
+class KvmMachineFactory final : public vmm::MachineFactory {
+ public:
+  KvmMachineFactory(const ReceiveOptions& options, MachineEvents events)
+      : options_(options), events_(std::move(events)) {}
+  Result<std::unique_ptr<vmm::Machine>> create(const vmm::MachineDescription& wanted) override;
+
+ private:
+  const ReceiveOptions& options_;
+  MachineEvents events_;
+};
+
+}  // namespace godwit::tools

@@ -1,0 +1,53 @@
+// Where the migration's thread leaves its news and the API's thread finds it.
+#pragma once
+#include <functional>
+#include <mutex>
+
+#include "tools/godwit/api/guest.h"
+
+namespace godwit::tools {
+
+// Threads: any.
+class NewsBoard {
+ public:
+  [[nodiscard]] MigrationNews latest() const {
+    const std::lock_guard lock(mutex_);
+    return news_;
+  }
+  void on_change(std::function<void()> changed) {
+    const std::lock_guard lock(mutex_);
+    changed_ = std::move(changed);
+  }
+  // A new migration begins: the last one's result is gone.
+  void begin() {
+    const std::lock_guard lock(mutex_);
+    news_ = {.revision = news_.revision + 1, .progress = {.status = migration::Status::kSetup}};
+    tell();
+  }
+  // While the guest stands still nobody is woken: on a small host a busy API would be part of the
+  // blackout. The next news comes at its end anyway.
+  void progress(const migration::Progress& progress) {
+    if (migration::is_final(progress.status)) return;  // finish() follows, with the result
+    const std::lock_guard lock(mutex_);
+    ++news_.revision;
+    news_.progress = progress;
+    if (progress.status != migration::Status::kDevice) tell();
+  }
+  void finish(const migration::MigrationResult& result) {
+    const std::lock_guard lock(mutex_);
+    ++news_.revision;
+    news_.progress = result.progress;
+    news_.result = result;
+    tell();
+  }
+
+ private:
+  void tell() {
+    if (changed_) changed_();
+  }
+  mutable std::mutex mutex_;
+  MigrationNews news_;
+  std::function<void()> changed_;
+};
+
+}  // namespace godwit::tools

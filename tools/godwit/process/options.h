@@ -1,0 +1,30 @@
+// What `godwit run` and `godwit receive` are asked for.
+#pragma once
+#include <string>
+
+#include "tools/godwit/process/engine.h"
+#include "vmm/vm.h"
+
+namespace godwit::tools {
+
+struct RunOptions {
+  std::string name;
+  std::string kernel;  // a file, or builtin:workload
+  std::string initrd;  // empty: none
+  std::string command_line;
+  std::string console = "stdio";  // as devices::parse_console takes it
+  vmm::VmConfig vm;
+};
+
+struct ReceiveOptions {
+  std::string name;
+  std::string console = "stdio";
+  ListenRequest listen;
+  // How this host gives memory; the size and the vCPUs come with the guest.
+  vmm::MemoryConfig memory;
+  vmm::DirtyTracking dirty_tracking = vmm::DirtyTracking::kAuto;
+};
+
+inline constexpr std::string_view kBuiltinWorkload = "builtin:workload";
+
+}  // namespace godwit::tools

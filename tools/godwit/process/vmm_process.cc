@@ -1,0 +1,95 @@
+#include "tools/godwit/process/vmm_process.h"
+
+#include <csignal>
+
+#include "tools/godwit/api/event_loop.h"
+#include "tools/godwit/api/server.h"
+#include "tools/godwit/instance/instance_lock.h"
+#include "tools/godwit/process/hosted_guest.h"
+#include "tools/godwit/process/kvm_machine.h"
+
+namespace godwit::tools {
+namespace {
+
+// How long open streams may take to get their last line.
+constexpr Nanoseconds kLinger = std::chrono::seconds(5);
+
+// What both kinds of process have. Members are destroyed from the last to the first: the guest's
+// threads are joined before the loop that they post to is gone, and the name is given back last.
+class Process {
+ public:
+  static Result<std::unique_ptr<Process>> create(const std::string& name,
+                                                 const std::string& kernel) {
+    GODWIT_ASSIGN(const RunDir dir, RunDir::open());
+    GODWIT_ASSIGN(InstanceLock lock, InstanceLock::take(dir, name));
+    std::unique_ptr<Process> process(new Process(std::move(lock), kernel));
+    GODWIT_ASSIGN(process->server_,
+                  ApiServer::start(process->loop_, process->lock_.socket_path(), process->guest_));
+    return process;
+  }
+
+  HostedGuest& guest() { return guest_; }
+  MachineEvents events() {
+    return {guest_, [this](const std::string& text) { guest_.fault(text); }};
+  }
+  vmm::MachineFactory& make_factory(const ReceiveOptions& options) {
+    factory_ = std::make_unique<KvmMachineFactory>(options, events());
+    return *factory_;
+  }
+  int run() {
+    // Not earlier: until here a signal simply ends the process, however long memory takes to
+    // populate.
+    loop_.on_signal([this](int number) {
+      guest_.end({0, number == SIGINT ? "interrupted" : "asked to by a signal"});
+    });
+    loop_.run();
+    return status_;
+  }
+
+ private:
+  Process(InstanceLock lock, const std::string& kernel)
+      : lock_(std::move(lock)),
+        guest_(loop_, {.name = lock_.name(),
+                       .kernel = kernel,
+                       .make_sender = make_sender,
+                       .on_end = [this](const Ending& ending) { finish(ending); }}) {}
+
+  void finish(const Ending& ending) {
+    status_ = ending.status;
+    server_->close(kLinger, [this] { loop_.stop(); });
+  }
+
+  InstanceLock lock_;
+  EventLoop loop_;
+  std::unique_ptr<vmm::MachineFactory> factory_;  // used by the guest's migration thread
+  HostedGuest guest_;
+  std::unique_ptr<ApiServer> server_;
+  int status_ = 0;
+};
+
+void ignore_broken_pipes() {
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+}  // namespace
+
+Result<int> run_guest(const RunOptions& options) {
+  ignore_broken_pipes();
+  GODWIT_ASSIGN(const auto process, Process::create(options.name, options.kernel));
+  GODWIT_ASSIGN(auto machine, KvmMachine::create(options.vm, options.console, process->events()));
+  GODWIT_TRY(machine->boot(options));
+  process->guest().start(std::move(machine));
+  return process->run();
+}
+
+Result<int> receive_guest(const ReceiveOptions& options) {
+  ignore_broken_pipes();
+  GODWIT_ASSIGN(const auto process, Process::create(options.name, ""));
+  std::string bound;
+  GODWIT_ASSIGN(auto receiver, make_receiver(options.listen, process->make_factory(options),
+                                             process->guest().observer(), bound));
+  process->guest().receive(std::move(receiver), bound);
+  return process->run();
+}
+
+}  // namespace godwit::tools

@@ -1,0 +1,16 @@
+// The foreground processes: a guest's VMM from its start to its end.
+#pragma once
+#include "tools/godwit/process/options.h"
+
+namespace godwit::tools {
+
+// Runs until the guest is over or has moved away. The exit status: 0 after power-off, reset, stop,
+// a signal or a migration; (code << 1) | 1 after the guest wrote code to its debug-exit port
+// (as QEMU's isa-debug-exit). Errors: why there was no guest.
+Result<int> run_guest(const RunOptions& options);
+
+// Waits for a guest, then as run_guest(). 1 when the migration failed, 5 when it was cancelled, by
+// a signal as well; the reason is logged.
+Result<int> receive_guest(const ReceiveOptions& options);
+
+}  // namespace godwit::tools
