@@ -172,7 +172,8 @@ void Console::report(uint64_t now) {
 
 void Console::begin_check(uint64_t now, bool final) {
   if (final && !final_) {
-    report(now);  // the last interval, before writing stops
+    // The last interval, before writing stops; unless it has just been told.
+    if (ms(now - interval_start_) > 0) report(now);
     final_ = true;
     __atomic_store_n(&shared.writing, 0U, __ATOMIC_RELAXED);
   }
