@@ -84,7 +84,7 @@ Result<json::value> QmpClient::command(std::string_view name, json::object argum
       continue;
     }
     const json::value* answered = message->if_contains("id");
-    if (answered == nullptr || answered->to_number<uint64_t>() != id) continue;
+    if (answered == nullptr || *answered != json::value(id)) continue;
     if (json::value* result = message->if_contains("return")) return std::move(*result);
     const json::value* error = message->if_contains("error");
     const bool described = error != nullptr && error->is_object();
