@@ -26,7 +26,7 @@ std::string join(std::span<const std::string> parts, std::string_view separator)
 }  // namespace
 
 Result<> ArchX86::check_capabilities(const KvmVm& vm) {
-  const Capabilities caps = probe_capabilities(vm);
+  const Capabilities caps = probe_x86_capabilities(vm);
   std::vector<std::string> missing;
   const auto need = [&missing](bool have, const char* name) {
     if (!have) missing.emplace_back(name);
@@ -48,7 +48,7 @@ Result<> ArchX86::check_capabilities(const KvmVm& vm) {
 }
 
 ArchX86::ArchX86(const KvmSystem& system, KvmVm& vm, GuestMemory& memory)
-    : system_(system), vm_(vm), memory_(memory), caps_(probe_capabilities(vm)) {
+    : system_(system), vm_(vm), memory_(memory), caps_(probe_x86_capabilities(vm)) {
   // With both, a pending exception or triple fault is told apart from a delivered one
   // (api.rst 7.18 and KVM_CAP_X86_TRIPLE_FAULT_EVENT).
   if (caps_.exception_payload) {

@@ -4,7 +4,7 @@
 
 namespace godwit::vmm::x86 {
 
-Capabilities probe_capabilities(const KvmVm& vm) {
+Capabilities probe_x86_capabilities(const KvmVm& vm) {
   const auto has = [&vm](uint32_t capability) { return vm.check_extension(capability) > 0; };
   Capabilities caps;
   caps.pit2 = has(KVM_CAP_PIT2) && has(KVM_CAP_PIT_STATE2);

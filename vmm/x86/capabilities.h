@@ -24,6 +24,6 @@ struct Capabilities {
   uint32_t xsave_bytes = 4096;  // of KVM_GET_XSAVE2 and KVM_SET_XSAVE
   bool xsave2 = false;
 };
-Capabilities probe_capabilities(const KvmVm& vm);
+Capabilities probe_x86_capabilities(const KvmVm& vm);
 
 }  // namespace godwit::vmm::x86
