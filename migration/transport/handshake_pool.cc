@@ -57,14 +57,14 @@ void HandshakePool::run(Running& self) {
       reason = result.error().message;
     }
   } catch (const std::exception& failure) {  // no memory, most likely: only this connection is lost
-    reason = failure.what();
+    reason = fmt::format("{}: {}", socket->peer(), failure.what());
   }
   {
     const std::lock_guard lock(mutex_);
     if (channel) {
       established_.push_back(std::move(channel));
     } else if (!socket->cancelled()) {
-      log_failure_locked(socket->peer(), reason);
+      log_failure_locked(reason);
     }
     self.socket.reset();  // the connection is the caller's from here on
     self.ended = true;
@@ -76,12 +76,12 @@ void HandshakePool::reap_locked() {
   running_.remove_if([](const Running& each) { return each.ended; });
 }
 
-void HandshakePool::log_failure_locked(const std::string& peer, const std::string& reason) {
+void HandshakePool::log_failure_locked(const std::string& reason) {
   const auto held_back = log_limiter_.admit(now());
   if (!held_back) return;
   const std::string more =
       *held_back > 0 ? fmt::format(" ({} more like it)", *held_back) : std::string();
-  spdlog::warn("connection from {} dropped: {}{}", peer, reason, more);
+  spdlog::warn("a connection was dropped: {}{}", reason, more);
 }
 
 std::unique_ptr<Channel> HandshakePool::take() {

@@ -41,7 +41,7 @@ class HandshakePool {
   };
   void run(Running& self);
   void reap_locked();
-  void log_failure_locked(const std::string& peer, const std::string& reason);
+  void log_failure_locked(const std::string& reason);
 
   std::shared_ptr<const TlsContext> tls_;
   Nanoseconds limit_;

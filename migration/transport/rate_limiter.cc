@@ -3,6 +3,10 @@
 #include <algorithm>
 
 namespace godwit::migration {
+namespace {
+// Longer debts are waited for in parts: the clock must not overflow.
+constexpr double kLongestWaitSeconds = 3600;
+}  // namespace
 
 RateLimiter::TimeSource RateLimiter::real_time() {
   return {.now = [] { return now(); },
@@ -45,8 +49,8 @@ Result<> RateLimiter::acquire(uint64_t bytes) {
   while (!shut_down_ && rate() != 0) {
     const double debt = -tokens_ - (acquired_ - my_claim);
     if (debt <= 0) return {};
-    const auto until =
-        refilled_ + from_seconds(debt / static_cast<double>(rate())) + Nanoseconds(1);
+    const double seconds = std::min(debt / static_cast<double>(rate()), kLongestWaitSeconds);
+    const auto until = refilled_ + from_seconds(seconds) + Nanoseconds(1);
     const uint64_t generation = generation_;
     time_.wait_until(lock, changed_, until,
                      [&] { return shut_down_ || generation_ != generation; });

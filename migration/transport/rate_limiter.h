@@ -30,7 +30,7 @@ class RateLimiter {
   };
   static TimeSource real_time();
 
-  // 0: no limit; acquire() then costs one relaxed load.
+  // 0: no limit; acquire() then costs two relaxed loads.
   explicit RateLimiter(uint64_t bytes_per_second, TimeSource time = real_time());
 
   // Waits until `bytes` may be sent. kCancelled after shutdown().

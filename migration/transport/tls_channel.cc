@@ -153,6 +153,9 @@ Error TlsChannel::explain(int result, std::string_view doing) {
                       peer);
   }
   if (bio_->error()) {
+    if (!established_ && bio_->error()->code == Errc::kTimeout) {
+      return make_error(Errc::kTimeout, "{} did not finish the TLS handshake in time", peer);
+    }
     if (bio_->error()->code != Errc::kIo) return *bio_->error();
     if (!established_) return explain_lost_stream(doing);
     return waiting_alert().value_or(*bio_->error());

@@ -67,6 +67,14 @@ TEST(RateLimiter, MoreThanABurstAtOnceWaitsForAllOfIt) {
   EXPECT_NEAR(time.seconds_passed(), 5.0, 0.0001);
 }
 
+TEST(RateLimiter, AnAbsurdDebtDoesNotOverflowTheClock) {
+  FakeTime time;
+  RateLimiter limiter(1 << 20, time.source());
+  ASSERT_TRUE(limiter.acquire(uint64_t{1} << 40));
+  EXPECT_NEAR(time.seconds_passed(), 1 << 20, 1.0);
+  EXPECT_GT(time.waits(), 1);
+}
+
 TEST(RateLimiter, ZeroIsNoLimitAndNeverWaits) {
   FakeTime time;
   RateLimiter limiter(0, time.source());
