@@ -213,31 +213,14 @@ PROGRAM g_mmio                 # stores and loads at (rbx); nothing lives at (rs
   mov %rax, BOX+16
   DONE
 
-PROGRAM g_port_counter         # endless: port I/O between every two counts; (rbx) = counts
-  mov $0x1234, %edx
-1: in %dx, %eax                # the host answers with a running number
-  mov %eax, %r9d
+PROGRAM g_port_counter         # endless: reads a number from a port that must be one more each time
+  mov $0x1234, %edx            # (rbx) = how often, 8(rbx) = how often it was another number
+1: in %dx, %eax
   inc %r8
-  mov %r8, (%rbx)
-  mov %r9, 8(%rbx)
-  jmp 1b
-
-PROGRAM g_tsc_gap              # endless: largest distance between two reads of the TSC at (rbx)
-  xor %r9, %r9
-  rdtsc
-  shl $32, %rdx
-  or %rdx, %rax
-  mov %rax, %r8
-1: rdtsc
-  shl $32, %rdx
-  or %rdx, %rax
-  mov %rax, %r10
-  sub %r8, %rax
-  mov %r10, %r8
-  cmp %r9, %rax
-  jbe 1b
-  mov %rax, %r9
-  mov %r9, (%rbx)
+  cmp %eax, %r8d
+  je 2f
+  incq 8(%rbx)
+2: mov %r8, (%rbx)
   jmp 1b
 
 PROGRAM g_divide_error
@@ -348,7 +331,6 @@ g_long_entry:                  # entered by the Linux 64-bit protocol: RSI = sta
   jmp 1b
 .globl g_bad_instruction
 .balign 16
-g_triple_fault:
 .code32
 g_bad_instruction:             # 32-bit, no IDT: triple fault
   ud2

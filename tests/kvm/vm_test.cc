@@ -125,7 +125,7 @@ TEST_F(VmTest, FirstEntryIsReportedAfterEachResume) {
 
 TEST_F(VmTest, ThousandsOfPausesLoseNoExit) {
   // Each port read returns one more than the last one. A lost or repeated completion of an exit
-  // would leave a gap between the guest's count and the numbers that it read.
+  // would leave a gap between the guest's count and the numbers that it reads.
   TestGuest guest;
   guest.start(g_port_counter, {.rbx = kData});
   guest.vm().resume();
@@ -135,7 +135,7 @@ TEST_F(VmTest, ThousandsOfPausesLoseNoExit) {
     const uint64_t reads = guest.port().reads();
     const uint64_t counted = guest.read64(kData);
     ASSERT_TRUE(counted == reads || counted + 1 == reads) << counted << " of " << reads;
-    ASSERT_EQ(guest.read64(kData + 8), counted);
+    ASSERT_EQ(guest.read64(kData + 8), 0u);
     guest.vm().resume();
     ASSERT_TRUE(guest.vm().wait_first_entry(kPatience));
   }
