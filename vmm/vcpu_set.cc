@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "vmm/base/check.h"
 
@@ -118,6 +119,7 @@ void VcpuSet::shut_down() noexcept {
 
 void VcpuSet::thread_main(Thread& self) {
   set_signal_mask();
+  pthread_setname_np(pthread_self(), ("vcpu" + std::to_string(self.vcpu->index())).c_str());
   bool first = true;
   while (park(self)) {
     if (!first) events_.before_entry(*self.vcpu);
@@ -135,11 +137,48 @@ bool VcpuSet::park(Thread& self) {
     last_parked_ = now();
     parked_cv_.notify_all();
   }
-  run_cv_.wait(lock, [&] { return stop_wanted_ || (!pause_wanted_ && !self.dead); });
+  for (;;) {
+    run_cv_.wait(lock,
+                 [&] { return stop_wanted_ || self.has_task || (!pause_wanted_ && !self.dead); });
+    if (!self.has_task) break;
+    do_task(self, lock);
+  }
   if (stop_wanted_) return false;  // stays parked: nobody kicks or waits for it any more
   --parked_;
   self.parked = false;
   return true;
+}
+
+void VcpuSet::do_task(Thread& self, std::unique_lock<std::mutex>& lock) {
+  self.has_task = false;
+  const auto& task = *task_;
+  lock.unlock();
+  std::exception_ptr error;
+  try {
+    task(self.vcpu->index());
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock.lock();
+  if (error && !task_error_) task_error_ = error;
+  if (--tasks_left_ == 0) task_cv_.notify_all();
+}
+
+void VcpuSet::run_on_each(const std::function<void(size_t)>& task) {
+  std::unique_lock lock(mutex_);
+  GODWIT_CHECK(pause_wanted_ && parked_ == threads_.size(), "a task for vCPUs that are not paused");
+  if (stop_wanted_) {  // the threads have ended
+    for (size_t i = 0; i < threads_.size(); ++i) task(i);
+    return;
+  }
+  task_ = &task;
+  task_error_ = nullptr;
+  tasks_left_ = threads_.size();
+  for (const auto& thread : threads_) thread->has_task = true;
+  run_cv_.notify_all();
+  task_cv_.wait(lock, [this] { return tasks_left_ == 0; });
+  task_ = nullptr;
+  if (task_error_) std::rethrow_exception(std::exchange(task_error_, nullptr));
 }
 
 void VcpuSet::announce_entry() {

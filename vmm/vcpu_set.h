@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -47,6 +48,10 @@ class VcpuSet {
   TimePoint pause();
   void resume();
   [[nodiscard]] bool running() const { return running_.load(std::memory_order_acquire); }
+  // Calls task(i) for each vCPU i on that vCPU's own thread, all at once, while paused. What a task
+  // throws is thrown here after all have ended. The vCPU ioctls of many vCPUs so take the time of
+  // one, and KVM need not move a vCPU between CPUs.
+  void run_on_each(const std::function<void(size_t)>& task);
   // See Machine::wait_first_entry.
   std::optional<TimePoint> wait_first_entry(Nanoseconds limit);
   // Ends all threads. Idempotent.
@@ -56,8 +61,9 @@ class VcpuSet {
   struct Thread {
     KvmVcpu* vcpu = nullptr;
     pthread_t handle{};
-    bool parked = false;  // under mutex_
-    bool dead = false;    // under mutex_: must not enter the guest again
+    bool parked = false;    // under mutex_
+    bool dead = false;      // under mutex_: must not enter the guest again
+    bool has_task = false;  // under mutex_
     std::jthread thread;
   };
   void thread_main(Thread& self);
@@ -66,6 +72,7 @@ class VcpuSet {
   void announce_entry();
   void run_until_interrupted(Thread& self);
   void complete_last_exit(Thread& self);
+  void do_task(Thread& self, std::unique_lock<std::mutex>& lock);
   // Whether the vCPU may go on.
   bool handle(Thread& self, int result);
   void stop_everyone_for(Thread& culprit);
@@ -76,8 +83,12 @@ class VcpuSet {
   std::condition_variable parked_cv_;  // a vCPU has parked
   std::condition_variable run_cv_;     // there is something to do for parked ones
   std::condition_variable entry_cv_;
+  std::condition_variable task_cv_;  // all tasks are done
   std::vector<std::unique_ptr<Thread>> threads_;
   size_t parked_ = 0;
+  const std::function<void(size_t)>* task_ = nullptr;
+  size_t tasks_left_ = 0;
+  std::exception_ptr task_error_;
   bool pause_wanted_ = true;
   bool stop_wanted_ = false;
   bool faulted_ = false;

@@ -81,6 +81,7 @@ class Vm::Impl final : public VcpuEvents {
   explicit Impl(KvmSystem system) : system_(std::move(system)) {}
   Result<> build(const VmConfig& config);
   Result<> load_devices(std::span<const StateSection> sections);
+  [[nodiscard]] Arch::ForEachVcpu for_each_vcpu();
 };
 
 Result<std::unique_ptr<Vm::Impl>> Vm::Impl::create(const VmConfig& config) {
@@ -115,6 +116,17 @@ Result<> Vm::Impl::build(const VmConfig& config) {
   tracker_ = std::move(tracker.tracker);
   set_ = std::make_unique<VcpuSet>(vcpus_, *this);
   return {};
+}
+
+Arch::ForEachVcpu Vm::Impl::for_each_vcpu() {
+  // Waking a thread costs about as much as the state of one vCPU.
+  constexpr size_t kWorthThreads = 4;
+  if (vcpus_.size() < kWorthThreads) {
+    return [this](const std::function<void(size_t)>& f) {
+      for (size_t i = 0; i < vcpus_.size(); ++i) f(i);
+    };
+  }
+  return [this](const std::function<void(size_t)>& f) { set_->run_on_each(f); };
 }
 
 VcpuEvents::Outcome Vm::Impl::handle_exit(KvmVcpu& vcpu, int result) {
@@ -173,7 +185,7 @@ Result<> Vm::Impl::start_at(const BootEntry& entry) {
 
 void Vm::Impl::save(ByteWriter& out) {
   GODWIT_CHECK(!set_->running(), "save() of a running machine");
-  arch_->save(vcpus_, out);
+  arch_->save(vcpus_, for_each_vcpu(), out);
   ByteWriter payload;
   StateSection section;
   for (const Device* device : devices_) {
@@ -194,7 +206,7 @@ Result<> Vm::Impl::load(std::span<const std::byte> state) {
   GODWIT_ASSIGN(const auto sections, read_sections(state));
   GODWIT_TRY(arch_->stage(sections));
   GODWIT_TRY(load_devices(sections));
-  GODWIT_TRY(arch_->apply(vcpus_));
+  GODWIT_TRY(arch_->apply(vcpus_, for_each_vcpu()));
   load_failed_ = false;
   return {};
 }
@@ -252,6 +264,7 @@ IoBus& Vm::mmio_bus() {
   return impl_->mmio_;
 }
 std::unique_ptr<IrqLine> Vm::irq_line(uint32_t gsi) {
+  GODWIT_CHECK(gsi < Arch::kIrqLines, "an interrupt input that does not exist");
   return std::make_unique<KvmIrqLine>(impl_->vm_, gsi);
 }
 void Vm::add_device(Device& device) {

@@ -223,6 +223,19 @@ PROGRAM g_port_counter         # endless: reads a number from a port that must b
 2: mov %r8, (%rbx)
   jmp 1b
 
+PROGRAM g_tsc                  # endless: (rbx) = the TSC, 8(rbx) = how often it went back,
+  xor %r9, %r9                 # 16(rbx) = rounds
+1: rdtsc
+  shl $32, %rdx
+  or %rdx, %rax
+  cmp %r9, %rax
+  jae 2f
+  incq 8(%rbx)
+2: mov %rax, %r9
+  mov %rax, (%rbx)
+  incq 16(%rbx)
+  jmp 1b
+
 PROGRAM g_divide_error
   xor %ecx, %ecx
   div %ecx

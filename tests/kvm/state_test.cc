@@ -94,7 +94,9 @@ TEST_F(StateTest, AvxRegistersGoOnExactly) {
   source.start(g_avx_counter, {.xcr0 = offered ? 7u : 0u, .rbx = kData, .rsi = kInput});
   source.vm().resume();
   while (source.read64(kData) < 100000) {
-    if (!source.exceptions().empty()) GTEST_SKIP() << "AVX cannot be used in a guest here";
+    if (!source.exceptions().empty()) {
+      GTEST_SKIP() << "AVX cannot be used in a guest here: " << source.exceptions().front();
+    }
   }
   source.vm().pause();
   const uint64_t before = source.read64(kData);
@@ -110,6 +112,27 @@ TEST_F(StateTest, AvxRegistersGoOnExactly) {
     const uint64_t lane = target.read64(kData + 64 + i * 8);
     const uint64_t now = 1000 + i + count * (i + 1);
     EXPECT_TRUE(lane == now || lane == now - (i + 1)) << "lane " << i;
+  }
+}
+
+TEST_F(StateTest, TimeStampCounterGoesOnAndNeverBack) {
+  auto here = std::make_unique<TestGuest>();
+  here->start(g_tsc, {.rbx = kData});
+  here->vm().resume();
+  for (int trip = 0; trip < 5; ++trip) {
+    ASSERT_TRUE(here->wait_until(kData + 16, here->read64(kData + 16) + 1000));
+    here->vm().pause();
+    const uint64_t before = here->read64(kData);
+    auto there = std::make_unique<TestGuest>(config_for(here->vm()));
+    copy_memory(*here, *there);
+    const auto loaded = there->vm().load(here->save());
+    ASSERT_TRUE(loaded) << loaded.error().message;
+    there->vm().resume();
+    ASSERT_TRUE(there->wait_until(kData + 16, there->read64(kData + 16) + 1000));
+    EXPECT_EQ(there->read64(kData + 8), 0u) << "trip " << trip;
+    // Nor far ahead: an hour at 10 GHz is more than any test takes.
+    EXPECT_LT(there->read64(kData) - before, uint64_t{3600} * 10'000'000'000u);
+    here = std::move(there);
   }
 }
 

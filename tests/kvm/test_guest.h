@@ -15,8 +15,8 @@
 extern "C" {
 extern const char blob_start[], blob_end[], stubs[], trampoline[], trampoline_end[];
 extern const char g_done[], g_counter[], g_avx_counter[], g_random_writer[], g_rounds[], g_touch[],
-    g_ports[], g_mmio[], g_port_counter[], g_divide_error[], g_start_aps[], g_ring0_cpuid[],
-    g_long_entry[], g_bad_instruction[];
+    g_ports[], g_mmio[], g_port_counter[], g_tsc[], g_divide_error[], g_start_aps[],
+    g_ring0_cpuid[], g_long_entry[], g_bad_instruction[];
 }
 
 namespace godwit::vmm::test {

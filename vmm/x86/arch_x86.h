@@ -1,5 +1,6 @@
 // The architecture seam of a VM, for x86-64: everything that vm.cc asks of an architecture.
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -22,6 +23,9 @@ using Vcpus = std::span<const std::unique_ptr<KvmVcpu>>;
 class ArchX86 {
  public:
   static constexpr const char* kName = "x86_64";
+  static constexpr uint32_t kIrqLines = kIoapicPins;
+  // Calls f(i) for every vCPU i, in any order and on any threads, and returns when all are done.
+  using ForEachVcpu = std::function<void(const std::function<void(size_t)>& f)>;
 
   // Errors: kUnsupported, naming each capability that KVM here lacks.
   static Result<> check_capabilities(const KvmVm& vm);
@@ -37,13 +41,13 @@ class ArchX86 {
   Result<> start_at(const KvmVcpu& boot_vcpu, const BootEntry& entry);
 
   // Appends the sections of all vCPUs and chips.
-  void save(Vcpus vcpus, ByteWriter& out);
+  void save(Vcpus vcpus, const ForEachVcpu& for_each, ByteWriter& out);
   // Whether a section is one of ours.
   static bool owns(const StateSection& section);
   // Decodes and checks our sections; changes nothing in KVM. Errors: kCorrupt, kIncompatible.
   Result<> stage(std::span<const StateSection> sections);
   // Loads what was staged.
-  Result<> apply(Vcpus vcpus);
+  Result<> apply(Vcpus vcpus, const ForEachVcpu& for_each);
 
   // On a vCPU's thread, before it goes on after a pause: tells the guest's watchdogs that it was
   // stopped (KVM_KVMCLOCK_CTRL).

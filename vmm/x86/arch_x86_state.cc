@@ -34,9 +34,9 @@ void put(StateSection& section, const char* type, uint32_t instance, uint16_t ve
 
 }  // namespace
 
-void ArchX86::save(Vcpus vcpus, ByteWriter& out) {
+void ArchX86::save(Vcpus vcpus, const ForEachVcpu& for_each, ByteWriter& out) {
+  for_each([&](size_t i) { read_state(*vcpus[i], caps_, tsc_offset_, states_[i]); });
   for (size_t i = 0; i < vcpus.size(); ++i) {
-    read_state(*vcpus[i], caps_, tsc_offset_, states_[i]);
     payload_.clear();
     encode(states_[i], payload_);
     put(section_, kVcpuSection, static_cast<uint32_t>(i), kVcpuSectionVersion, payload_, out);
@@ -107,10 +107,10 @@ Result<> ArchX86::stage(std::span<const StateSection> sections) {
   return {};
 }
 
-Result<> ArchX86::apply(Vcpus vcpus) {
-  for (size_t i = 0; i < vcpus.size(); ++i) {
-    GODWIT_TRY(write_state(*vcpus[i], caps_, states_[i]));
-  }
+Result<> ArchX86::apply(Vcpus vcpus, const ForEachVcpu& for_each) {
+  std::vector<Result<>> results(vcpus.size());
+  for_each([&](size_t i) { results[i] = write_state(*vcpus[i], caps_, states_[i]); });
+  for (const auto& result : results) GODWIT_TRY(result);
   GODWIT_TRY(write_state(vm_, irqchip_));
   GODWIT_TRY(write_state(vm_, pit_));
   GODWIT_TRY(write_time(vm_, vcpus, states_, clock_, caps_, profile_.tsc_khz, tsc_offset_));

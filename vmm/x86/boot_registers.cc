@@ -97,12 +97,12 @@ Result<> write_page_tables(GuestMemory& memory) {
 }
 
 void set_paging(kvm_sregs& sregs, bool long_mode) {
-  // NE: VMX wants it set in protected mode.
-  sregs.cr0 = kCr0Pe | kCr0Et | kCr0Ne;
+  // PVH: "all the other writeable bits are cleared"; ET cannot be.
+  sregs.cr0 = kCr0Pe | kCr0Et;
   sregs.cr4 = 0;
   sregs.efer = 0;
   if (!long_mode) return;
-  sregs.cr0 |= kCr0Pg | kCr0Wp;
+  sregs.cr0 |= kCr0Pg | kCr0Wp | kCr0Ne;
   sregs.cr3 = kBootTablesPlace.value;
   sregs.cr4 = kCr4Pae;
   sregs.efer = kEferLme | kEferLma;
