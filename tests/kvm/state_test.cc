@@ -136,6 +136,25 @@ TEST_F(StateTest, TimeStampCounterGoesOnAndNeverBack) {
   }
 }
 
+TEST_F(StateTest, PortAccessInFlightIsNeitherLostNorRepeated) {
+  auto here = std::make_unique<TestGuest>();
+  here->start(g_port_counter, {.rbx = kData});
+  here->vm().resume();
+  for (int trip = 0; trip < 30; ++trip) {
+    ASSERT_TRUE(here->wait_until(kData, here->read64(kData) + 10));
+    here->vm().pause();
+    auto there = std::make_unique<TestGuest>(config_for(here->vm()));
+    copy_memory(*here, *there);
+    there->port().continue_after(here->port());
+    const auto loaded = there->vm().load(here->save());
+    ASSERT_TRUE(loaded) << loaded.error().message;
+    there->vm().resume();
+    here = std::move(there);
+  }
+  ASSERT_TRUE(here->wait_until(kData, here->read64(kData) + 10));
+  EXPECT_EQ(here->read64(kData + 8), 0u);
+}
+
 TEST_F(StateTest, LastOfSeveralLoadsCounts) {
   TestGuest source;
   run_counter(source);

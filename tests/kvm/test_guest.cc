@@ -51,6 +51,12 @@ uint64_t Port::reads() {
   return reads_;
 }
 
+void Port::continue_after(Port& other) {
+  const uint64_t reads = other.reads();
+  const std::lock_guard lock(mutex_);
+  reads_ = reads;
+}
+
 void Events::reset() {
   const std::lock_guard lock(mutex_);
   reset_ = true;

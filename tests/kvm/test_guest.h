@@ -42,6 +42,8 @@ class Port : public IoHandler {
   // "offset:size:value" in hex for each write; reads answer with a running number.
   std::vector<std::string> writes();
   uint64_t reads();
+  // Goes on with the numbers of another one.
+  void continue_after(Port& other);
 
  private:
   std::mutex mutex_;
