@@ -18,7 +18,7 @@ struct alignas(64) PvClock {
   uint64_t tsc_timestamp;
   uint64_t system_time;
   uint32_t tsc_to_system_mul;
-  int8_t tsc_shift;
+  uint8_t tsc_shift;  // signed
   uint8_t flags;
   uint8_t pad[2];
 };
@@ -46,7 +46,8 @@ uint64_t from_kvmclock() {
   if ((r[0] & kKvmClockSource2) == 0) return 0;
   wrmsr(kMsrKvmSystemTime, reinterpret_cast<uint64_t>(&pv_clock) | 1);
   const uint32_t mul = __atomic_load_n(&pv_clock.tsc_to_system_mul, __ATOMIC_ACQUIRE);
-  const int shift = pv_clock.tsc_shift;
+  const uint8_t raw_shift = pv_clock.tsc_shift;
+  const int shift = raw_shift < 128 ? raw_shift : raw_shift - 256;
   wrmsr(kMsrKvmSystemTime, 0);
   if (mul == 0 || shift < -31 || shift > 31) return 0;
   const uint64_t khz = (uint64_t{1000000} << 32) / mul;
