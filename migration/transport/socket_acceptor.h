@@ -22,7 +22,8 @@ struct AcceptorOptions {
   Nanoseconds handshake_limit = std::chrono::seconds(5);
 };
 
-// Listens from its construction to its destruction, with backlog. A TCP endpoint of IPv6's any
+// Listens from its construction to its destruction, with backlog; a name stands for its first
+// address. A TCP endpoint of IPv6's any
 // address takes IPv4 too. A Unix socket has mode 0600 from the start, replaces one that a dead
 // process left, and is removed at the end.
 // cancel() is sticky. Errors of accept(): kTimeout, kCancelled, kExhausted (no descriptors: it may

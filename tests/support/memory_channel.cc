@@ -110,9 +110,12 @@ Result<> MemoryChannel::flush() {
 Result<> MemoryChannel::write_all(ConstBuffer bytes) {
   while (!bytes.empty()) {
     const auto moved = out_->write(bytes, timeout_);
-    ++stats_.send_calls;
+    {
+      const std::lock_guard lock(stats_mutex_);
+      ++stats_.send_calls;
+      stats_.bytes_sent += moved.bytes;
+    }
     if (moved.outcome != MemoryPipe::Outcome::kMoved) return error_of(moved.outcome, "sending");
-    stats_.bytes_sent += moved.bytes;
     bytes = bytes.subspan(moved.bytes);
   }
   return {};
@@ -122,9 +125,12 @@ Result<> MemoryChannel::receive(std::span<const MutableBuffer> buffers) {
   for (auto bytes : buffers) {
     while (!bytes.empty()) {
       const auto moved = in_->read(bytes, timeout_);
-      ++stats_.receive_calls;
+      {
+        const std::lock_guard lock(stats_mutex_);
+        ++stats_.receive_calls;
+        stats_.bytes_received += moved.bytes;
+      }
       if (moved.outcome != MemoryPipe::Outcome::kMoved) return error_of(moved.outcome, "receiving");
-      stats_.bytes_received += moved.bytes;
       bytes = bytes.subspan(moved.bytes);
     }
   }

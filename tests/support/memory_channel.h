@@ -74,7 +74,10 @@ class MemoryChannel final : public Channel {
   void set_timeout(Nanoseconds timeout) override { timeout_ = timeout; }
   void shutdown() noexcept override;
   [[nodiscard]] bool authenticated() const override { return false; }
-  [[nodiscard]] ChannelStats stats() const override { return stats_; }
+  [[nodiscard]] ChannelStats stats() const override {
+    const std::lock_guard lock(stats_mutex_);
+    return stats_;
+  }
   [[nodiscard]] std::string peer() const override { return peer_; }
 
   // Ends the stream to the peer; receiving goes on.
@@ -89,6 +92,7 @@ class MemoryChannel final : public Channel {
   std::string peer_;
   Nanoseconds timeout_ = kDefaultTimeout;
   std::vector<std::byte> unsent_;
+  mutable std::mutex stats_mutex_;  // stats() may come from another thread
   ChannelStats stats_;
 };
 
