@@ -102,6 +102,7 @@ struct MigrationResult {
   std::optional<Nanoseconds> downtime;  // the ledger's total, when the guest moved
   std::optional<DowntimeLedger> ledger;
   std::optional<VerifyReport> verify;
+  // In order; of more than 256 the first and the latest 128.
   std::vector<IterationReport> iterations;
   // The budget as it stood at the switchover, each term measured before.
   Nanoseconds predicted_downtime{};

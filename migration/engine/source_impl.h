@@ -41,12 +41,14 @@ class MigrationSource::Impl {
   Result<> connect_data_channels();
   Result<> measure_link(uint32_t pings);
   Result<> rehearse();
+  Result<> rehearse_once();
   void start_tracking();
   // pre-copy (source_precopy.cc)
   Result<> iterate_until_switchover();
   Result<> send_iteration();
   void harvest();
-  void note_iteration(TimePoint start, const PageCounts& before, uint64_t wire_before);
+  void note_iteration(const PageCounts& before, uint64_t wire_before);
+  void record(const IterationReport& report);
   // switchover (source_switchover.cc)
   Result<> switch_over();
   Result<> send_residue_and_state();
@@ -86,6 +88,7 @@ class MigrationSource::Impl {
   vmm::DirtyBitmap sending_;
   vmm::DirtyBitmap found_;
   uint64_t found_pages_ = 0;
+  uint32_t iteration_ = 0;  // the latest one begun
   TimePoint harvested_at_;
   ByteWriter state_;
   bool was_running_ = false;

@@ -14,6 +14,10 @@ constexpr uint64_t kPagesThatMeasure = 256;
 // Between two harvests: harvesting without a pause keeps a vCPU busy with re-armed pages and
 // nothing else.
 constexpr Nanoseconds kMinIteration = std::chrono::milliseconds(2);
+// The same for a guest that does not converge: more rounds bring nothing but brownout.
+constexpr Nanoseconds kMinIterationStuck = std::chrono::milliseconds(50);
+// Of a migration that goes on for long, the first and the latest iterations are kept.
+constexpr size_t kIterationsKept = 256;
 
 }  // namespace
 
@@ -48,7 +52,7 @@ Result<> MigrationSource::Impl::iterate_until_switchover() {
 }
 
 Result<> MigrationSource::Impl::send_iteration() {
-  const auto number = static_cast<uint32_t>(result_.iterations.size() + 1);
+  const uint32_t number = ++iteration_;
   const TimePoint start = now();
   const PageCounts before = pool_->counts();
   const uint64_t wire_before = pool_->stats().bytes_sent;
@@ -62,15 +66,21 @@ Result<> MigrationSource::Impl::send_iteration() {
     if (done) break;
     GODWIT_TRY(tend());
   }
-  if (const Nanoseconds spent = now() - harvested_at_; spent < kMinIteration) {
-    GODWIT_ASSIGN(const bool readable, control_->raw().wait_readable(kMinIteration - spent));
+  record({.number = number, .duration = now() - start});
+  const Nanoseconds least = convergence_.converging() ? kMinIteration : kMinIterationStuck;
+  if (const Nanoseconds spent = now() - harvested_at_; spent < least) {
+    GODWIT_ASSIGN(const bool readable, control_->raw().wait_readable(least - spent));
     if (readable) GODWIT_TRY(tend(false));
   }
-  const TimePoint end = now();
-  result_.iterations.push_back({.number = number, .duration = end - start});
   harvest();
-  note_iteration(start, before, wire_before);
+  note_iteration(before, wire_before);
   return {};
+}
+
+void MigrationSource::Impl::record(const IterationReport& report) {
+  auto& kept = result_.iterations;
+  if (kept.size() == kIterationsKept) kept.erase(kept.begin() + kIterationsKept / 2);
+  kept.push_back(report);
 }
 
 // What was dirtied meanwhile is the next iteration's work.
@@ -89,9 +99,7 @@ void MigrationSource::Impl::harvest() {
   std::swap(sending_, found_);
 }
 
-void MigrationSource::Impl::note_iteration(TimePoint start, const PageCounts& before,
-                                           uint64_t wire_before) {
-  (void)start;
+void MigrationSource::Impl::note_iteration(const PageCounts& before, uint64_t wire_before) {
   IterationReport& report = result_.iterations.back();
   const PageCounts after = pool_->counts();
   const double seconds = to_seconds(report.duration);

@@ -2,6 +2,8 @@
 // measurement and rehearsal.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "migration/engine/source_impl.h"
 #include "migration/engine/version.h"
 
@@ -10,6 +12,7 @@ namespace {
 
 // The target may have to make a machine and populate its memory meanwhile.
 constexpr Nanoseconds kMachineTimeout = std::chrono::minutes(2);
+constexpr int kRehearsals = 3;
 
 }  // namespace
 
@@ -116,13 +119,34 @@ void MigrationSource::Impl::start_tracking() {
 // target load the state. It measures the fixed terms of the budget, warms both sides up, and finds
 // state that the target cannot load while nothing has been lost yet. It comes before the first page
 // because loading may write guest memory at the target.
+// What else runs on the hosts can only make a term look longer than it is, so where the sum is a
+// felt part of the limit it is measured again and the shortest of each term counts.
 Result<> MigrationSource::Impl::rehearse() {
+  for (int attempt = 1; attempt <= kRehearsals; ++attempt) {
+    const BudgetTerms best = terms_;
+    GODWIT_TRY(rehearse_once());
+    if (attempt > 1) {
+      terms_.stop = std::min(terms_.stop, best.stop);
+      terms_.save = std::min(terms_.save, best.save);
+      terms_.send_state = std::min(terms_.send_state, best.send_state);
+      terms_.load = std::min(terms_.load, best.load);
+    }
+    if (terms_.fixed() * 4 < parameters_.downtime_limit) break;
+  }
+  spdlog::debug(
+      "migration: rehearsal: stop {:.3f} ms, save {:.3f}, send {:.3f}, load {:.3f}, {} bytes",
+      to_ms(terms_.stop), to_ms(terms_.save), to_ms(terms_.send_state), to_ms(terms_.load),
+      state_.size());
+  return {};
+}
+
+Result<> MigrationSource::Impl::rehearse_once() {
   state_.clear();
   const vmm::PauseTimes pause = machine_.pause();
   machine_.save(state_);
   const TimePoint saved = now();
   if (was_running_) machine_.resume();
-  result_.rehearsal_stall = now() - pause.requested;
+  result_.rehearsal_stall = std::max<Nanoseconds>(result_.rehearsal_stall, now() - pause.requested);
   terms_.stop = pause.quiesced - pause.requested;
   terms_.save = saved - pause.quiesced;
   const TimePoint sent = now();
@@ -133,13 +157,11 @@ Result<> MigrationSource::Impl::rehearse() {
   if (!loaded.rehearsal) return Error{Errc::kProtocol, "LOADED for a rehearsal that was none"};
   heard_from_target_ = answered;
   const Nanoseconds whole = answered - sent;
-  terms_.load = std::clamp<Nanoseconds>(Nanoseconds(loaded.loaded_ns - loaded.received_ns),
-                                        Nanoseconds(0), whole);
+  // The target's readings may be anything: no arithmetic that overflows.
+  const auto load = static_cast<int64_t>(static_cast<uint64_t>(loaded.loaded_ns) -
+                                         static_cast<uint64_t>(loaded.received_ns));
+  terms_.load = std::clamp<Nanoseconds>(Nanoseconds(load), Nanoseconds(0), whole);
   terms_.send_state = whole - terms_.load;
-  spdlog::debug(
-      "migration: rehearsal: stop {:.3f} ms, save {:.3f}, send {:.3f}, load {:.3f}, {} bytes",
-      to_ms(terms_.stop), to_ms(terms_.save), to_ms(terms_.send_state), to_ms(terms_.load),
-      state_.size());
   return {};
 }
 

@@ -49,16 +49,15 @@ Result<> MigrationSource::Impl::switch_over() {
 }
 
 Result<> MigrationSource::Impl::send_residue_and_state() {
-  const auto iterations = static_cast<uint32_t>(result_.iterations.size());
   found_pages_ = sending_.count();
   if (found_pages_ <= kInlinePages) {
-    GODWIT_TRY(control_->queue(wire::MessageType::kResidue, wire::Residue{iterations + 1}));
-    GODWIT_TRY(inline_sender_->send_iteration(control_->raw(), sending_, iterations + 1, {0, 1},
+    GODWIT_TRY(control_->queue(wire::MessageType::kResidue, wire::Residue{iteration_ + 1}));
+    GODWIT_TRY(inline_sender_->send_iteration(control_->raw(), sending_, iteration_ + 1, {0, 1},
                                               PageSender::Flush::kNo));
-    return control_->send_state(false, iterations, state_.view());
+    return control_->send_state(false, iteration_, state_.view());
   }
-  pool_->start(sending_, iterations + 1);
-  return control_->send_state(false, iterations + 1, state_.view());
+  pool_->start(sending_, iteration_ + 1);
+  return control_->send_state(false, iteration_ + 1, state_.view());
 }
 
 Result<wire::Loaded> MigrationSource::Impl::await_loaded(TimePoint deadline) {
