@@ -1,5 +1,7 @@
 #include "migration/engine/clock_sync.h"
 
+#include <algorithm>
+
 namespace godwit::migration {
 
 int64_t to_wire(TimePoint at) {
@@ -16,7 +18,7 @@ void ClockSync::pong_received(uint32_t sequence, int64_t target_ns, TimePoint at
   const Nanoseconds trip = at - outstanding_->at;
   const int64_t middle = to_wire(outstanding_->at) + trip.count() / 2;
   outstanding_.reset();
-  round_trip_ = measured_ ? (round_trip_ * 3 + trip) / 4 : trip;
+  trips_[trips_seen_++ % kTrips] = trip;
   if (!measured_ || trip <= best_trip_ || at - best_at_ > kSampleLife) {
     best_trip_ = trip;
     best_at_ = at;
@@ -25,6 +27,14 @@ void ClockSync::pong_received(uint32_t sequence, int64_t target_ns, TimePoint at
         static_cast<int64_t>(static_cast<uint64_t>(target_ns) - static_cast<uint64_t>(middle)));
   }
   measured_ = true;
+}
+
+Nanoseconds ClockSync::round_trip() const {
+  auto sorted = trips_;
+  const size_t n = std::min(trips_seen_, kTrips);
+  if (n == 0) return {};
+  std::ranges::sort(sorted.begin(), sorted.begin() + n);
+  return sorted[n / 2];
 }
 
 TimePoint ClockSync::to_local(int64_t target_ns) const {

@@ -1,5 +1,6 @@
 // Round trip and clock offset to the target, from pings over the control connection.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -15,6 +16,7 @@ namespace godwit::migration {
 class ClockSync {
  public:
   static constexpr Nanoseconds kSampleLife = std::chrono::seconds(2);
+  static constexpr size_t kTrips = 9;
 
   // Returns the sequence number to send.
   uint32_t ping_sent(TimePoint at);
@@ -23,8 +25,8 @@ class ClockSync {
 
   [[nodiscard]] bool waiting() const { return outstanding_.has_value(); }
   [[nodiscard]] bool measured() const { return measured_; }
-  // Smoothed, for the budget.
-  [[nodiscard]] Nanoseconds round_trip() const { return round_trip_; }
+  // The median of the last kTrips, for the budget: a ping that met a busy host does not count.
+  [[nodiscard]] Nanoseconds round_trip() const;
   [[nodiscard]] Nanoseconds offset() const { return offset_; }
   [[nodiscard]] Nanoseconds error() const { return best_trip_ / 2; }
   // A reading of the target's clock on ours.
@@ -38,7 +40,8 @@ class ClockSync {
   uint32_t next_sequence_ = 1;
   std::optional<Outstanding> outstanding_;
   bool measured_ = false;
-  Nanoseconds round_trip_{};
+  std::array<Nanoseconds, kTrips> trips_{};  // a ring
+  size_t trips_seen_ = 0;
   Nanoseconds best_trip_{};
   TimePoint best_at_{};
   Nanoseconds offset_{};
