@@ -78,13 +78,14 @@ int cancel(const std::string& name) {
 
 void add_pause_command(CLI::App& app, Action& action) {
   auto name = std::make_shared<std::string>();
-  CLI::App& command =
-      add_command(app, "pause", "stop a guest's vCPUs",
-                  "Stops all vCPUs and devices of a guest until `godwit resume`. A paused guest can "
-                  "be migrated and arrives paused. Pausing a paused guest does nothing.",
-                  std::string(kControlFooter) + kFilesSection);
+  CLI::App& command = add_command(
+      app, "pause", "stop a guest's vCPUs",
+      "Stops all vCPUs and devices of a guest until `godwit resume`. A paused guest can "
+      "be migrated and arrives paused. Pausing a paused guest does nothing.",
+      std::string(kControlFooter) + kFilesSection);
   add_instance(command, *name);
-  command.callback([&action, name] { action = [name] { return put_to_instance(*name, "vm.pause"); }; });
+  command.callback(
+      [&action, name] { action = [name] { return put_to_instance(*name, "vm.pause"); }; });
 }
 
 void add_resume_command(CLI::App& app, Action& action) {
@@ -99,11 +100,13 @@ EXAMPLES
        After the connection broke at the very moment of the handover, with the target
        host known to be powered off:
            godwit resume web --fenced
-)" + std::string(kControlFooter) + kFilesSection);
+)" + std::string(kControlFooter) +
+          kFilesSection);
   add_instance(command, state->name);
-  command.add_flag("--fenced", state->fenced,
-                   "Vouches that the guest runs nowhere else: it was looked for at the target, or "
-                   "the target is cut off for good. Two running copies corrupt whatever they share.");
+  command.add_flag(
+      "--fenced", state->fenced,
+      "Vouches that the guest runs nowhere else: it was looked for at the target, or "
+      "the target is cut off for good. Two running copies corrupt whatever they share.");
   command.callback([&action, state] { action = [state] { return resume(*state); }; });
 }
 

@@ -88,8 +88,7 @@ int fail(const MigrateCommand& command, const Error& error, int status) {
   fmt::print(stderr, "godwit: cannot migrate '{}': {}\n", command.name, error.message);
   if (!command.json) return status;
   MigrationResult result;
-  result.progress.status =
-      error.code == Errc::kUnknownOutcome ? Status::kUnknown : Status::kFailed;
+  result.progress.status = error.code == Errc::kUnknownOutcome ? Status::kUnknown : Status::kFailed;
   result.error = error;
   print_json(command, result);
   return status;

@@ -92,8 +92,8 @@ int list(bool as_json) {
     table.row({printable(info->name), state_text(instance.get_object()),
                guest ? fmt::format("{}", info->vcpus) : "-",
                guest ? format_size(info->memory.value) : "-", fmt::format("{}", info->pid),
-               guest ? format_duration(info->uptime) : "-",
-               migration_status(instance.get_object()), or_dash(info->console)});
+               guest ? format_duration(info->uptime) : "-", migration_status(instance.get_object()),
+               or_dash(info->console)});
   }
   fmt::print("{}", table.text());
   return kExitOk;
@@ -104,13 +104,15 @@ std::string field(std::string_view label, const std::string& value) {
 }
 
 std::string describe(const GuestInfo& info, const json::object& migration) {
-  std::string text = field("name", info.name) + field("state", std::string(state_name(info.state))) +
+  std::string text = field("name", info.name) +
+                     field("state", std::string(state_name(info.state))) +
                      field("process", fmt::format("{}", info.pid));
   if (!info.listen.empty()) text += field("waits at", printable(info.listen));
   if (info.vcpus > 0) {
     text += field("vcpus", fmt::format("{}", info.vcpus));
     text += field("memory", format_size(info.memory.value));
-    text += field("kernel", info.kernel.empty() ? "(arrived by migration)" : printable(info.kernel));
+    text +=
+        field("kernel", info.kernel.empty() ? "(arrived by migration)" : printable(info.kernel));
     text += field("console", or_dash(info.console));
     text += field("dirty tracking", or_dash(info.dirty_tracking));
     text += field("uptime here", format_duration(info.uptime));
@@ -120,10 +122,10 @@ std::string describe(const GuestInfo& info, const json::object& migration) {
   if (!migration::is_final(progress->status))
     return text + field("migration", format_progress(*progress, 200));
   const auto result = result_from_json(migration);
-  return text + field("migration", std::string(migration::status_name(progress->status)) +
-                                       (result && result->error
-                                            ? ": " + printable(result->error->message)
-                                            : std::string()));
+  return text +
+         field("migration", std::string(migration::status_name(progress->status)) +
+                                (result && result->error ? ": " + printable(result->error->message)
+                                                         : std::string()));
 }
 
 int show_info(const std::string& name, bool as_json) {
@@ -155,7 +157,8 @@ void add_list_command(CLI::App& app, Action& action) {
   auto state = std::make_shared<ShowCommand>();
   CLI::App& command = add_command(
       app, "list", "show the instances",
-      "Lists the instances in the run directory with their state: running, paused, receiving (waits "
+      "Lists the instances in the run directory with their state: running, paused, receiving "
+      "(waits "
       "for a guest, or gets one), unknown (paused after a migration of unknown outcome), migrated "
       "or shutdown (about to go), unresponsive (the VMM does not answer: still starting, or "
       "stopped).",
@@ -174,9 +177,8 @@ void add_info_command(CLI::App& app, Action& action) {
   add_instance(command, state->name);
   command.add_flag("--json", state->json,
                    "One JSON object instead; sizes in bytes, times in milliseconds.");
-  command.callback([&action, state] {
-    action = [state] { return show_info(state->name, state->json); };
-  });
+  command.callback(
+      [&action, state] { action = [state] { return show_info(state->name, state->json); }; });
 }
 
 }  // namespace godwit::tools

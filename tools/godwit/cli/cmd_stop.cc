@@ -58,7 +58,8 @@ Result<UniqueFd> open_owner(const RunDir& dir, const std::string& name) {
   if (!pid) return no_such_instance(name, dir.socket_path(name));
   UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
   // Still the owner: then the descriptor is of the owner, not of a later process of that number.
-  if (!process || instance_owner(dir, name) != pid) return no_such_instance(name, dir.socket_path(name));
+  if (!process || instance_owner(dir, name) != pid)
+    return no_such_instance(name, dir.socket_path(name));
   return process;
 }
 
@@ -90,8 +91,8 @@ Result<> stop(const StopCommand& command) {
 
 void add_stop_command(CLI::App& app, Action& action) {
   auto state = std::make_shared<StopCommand>();
-  CLI::App& command = add_command(app, "stop", "end a guest", kDescription,
-                                  std::string(kFooter) + kFilesSection);
+  CLI::App& command =
+      add_command(app, "stop", "end a guest", kDescription, std::string(kFooter) + kFilesSection);
   add_instance(command, state->name);
   add_parsed(command, "--timeout", state->timeout, parse_duration, "DURATION", "15s",
              "How long the VMM may take before it is killed.");

@@ -140,11 +140,12 @@ std::string bash_completion(const CLI::App& app) {
 
 void add_completion_command(CLI::App& app, Action& action) {
   auto shell = std::make_shared<std::string>();
-  CLI::App& command = add_command(
-      app, "completion", "print a script that completes godwit's commands in a shell",
-      "Prints a script for the shell to source. It completes commands, options, their values, files "
-      "and the names of running instances.",
-      R"(
+  CLI::App& command =
+      add_command(app, "completion", "print a script that completes godwit's commands in a shell",
+                  "Prints a script for the shell to source. It completes commands, options, their "
+                  "values, files "
+                  "and the names of running instances.",
+                  R"(
 EXAMPLES
        source <(godwit completion bash)
        godwit completion bash > /etc/bash_completion.d/godwit

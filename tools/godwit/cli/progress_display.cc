@@ -24,8 +24,7 @@ size_t columns(std::FILE* to) {
 ProgressDisplay::ProgressDisplay(std::FILE* to) : to_(to), terminal_(::isatty(::fileno(to)) == 1) {}
 
 void ProgressDisplay::show(const migration::Progress& progress) {
-  const bool news =
-      progress.status != last_status_ || progress.iteration != last_iteration_;
+  const bool news = progress.status != last_status_ || progress.iteration != last_iteration_;
   last_status_ = progress.status;
   last_iteration_ = progress.iteration;
   if (terminal_) {

@@ -1,0 +1,238 @@
+#include "tools/godwit/process/hosted_guest.h"
+
+#include <gmock/gmock.h>
+
+#include <future>
+
+#include "tests/tools/fake_machine.h"
+
+namespace godwit::tools {
+namespace {
+using migration::Status;
+using testing::ElementsAre;
+
+class HostedGuestTest : public testing::Test {
+ protected:
+  HostedGuestTest() {
+    HostedGuest::Config config;
+    config.name = "web";
+    config.kernel = "vmlinux";
+    config.make_sender = [this](vmm::Machine&, const MigrationRequest&,
+                                Observer observer) -> Result<std::unique_ptr<Sender>> {
+      observer_ = std::move(observer);
+      return std::unique_ptr<Sender>(std::make_unique<FakeSender>(steering));
+    };
+    config.on_end = [this](const Ending& how) {
+      ending = how;
+      loop.stop();
+    };
+    guest = std::make_unique<HostedGuest>(loop, std::move(config));
+    thread_ = std::jthread([this] { loop.run(); });
+  }
+  ~HostedGuestTest() override {
+    loop.stop();
+    thread_.join();
+  }
+  // Runs on the loop's thread, as the API does.
+  template <class F>
+  auto on_loop(F task) {
+    std::promise<decltype(task())> result;
+    loop.post([&] { result.set_value(task()); });
+    return result.get_future().get();
+  }
+  void start() {
+    on_loop([&] {
+      guest->start(std::make_unique<FakeMachine>(journal));
+      return 0;
+    });
+  }
+  void receive() {
+    on_loop([&] {
+      guest->receive(std::make_unique<FakeReceiver>(steering, journal), "tcp://0.0.0.0:7000");
+      return 0;
+    });
+  }
+  Result<> migrate() {
+    return on_loop([&] { return guest->send_migration({.destination = "tcp://h:1"}); });
+  }
+  void wait_for_result() {
+    for (int i = 0; i < 3000 && !guest->migration().result; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ASSERT_TRUE(guest->migration().result);
+  }
+  void wait_for_end() {
+    thread_.join();
+    thread_ = std::jthread([] {});
+    ASSERT_TRUE(ending);
+  }
+
+  Journal journal;
+  Steering steering;
+  EventLoop loop;
+  std::optional<Ending> ending;
+  Observer observer_;
+  std::unique_ptr<HostedGuest> guest;
+  std::jthread thread_;
+};
+
+TEST_F(HostedGuestTest, PausesAndResumesTheMachineOnce) {
+  start();
+  EXPECT_TRUE(on_loop([&] { return guest->pause(); }));
+  EXPECT_TRUE(on_loop([&] { return guest->pause(); }));
+  EXPECT_EQ(on_loop([&] { return guest->info(); }).state, GuestState::kPaused);
+  EXPECT_TRUE(on_loop([&] { return guest->resume(false); }));
+  EXPECT_TRUE(on_loop([&] { return guest->resume(false); }));
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "pause", "resume"));
+  EXPECT_EQ(on_loop([&] { return guest->info(); }).vcpus, 3u);
+}
+
+TEST_F(HostedGuestTest, PowerOffEndsWithStatusZero) {
+  start();
+  guest->power_off();
+  wait_for_end();
+  EXPECT_EQ(ending->status, 0);
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "shut down"));
+}
+
+TEST_F(HostedGuestTest, DebugExitEndsWithQemusStatus) {
+  start();
+  guest->debug_exit(0x10);
+  wait_for_end();
+  EXPECT_EQ(ending->status, 33);
+}
+
+TEST_F(HostedGuestTest, FaultEndsWithStatusOne) {
+  start();
+  guest->fault("KVM_EXIT_INTERNAL_ERROR");
+  wait_for_end();
+  EXPECT_EQ(ending->status, 1);
+}
+
+TEST_F(HostedGuestTest, TheFirstEndCounts) {
+  start();
+  guest->debug_exit(1);
+  guest->power_off();
+  wait_for_end();
+  EXPECT_EQ(ending->status, 3);
+}
+
+TEST_F(HostedGuestTest, CompletedMigrationEndsTheSourceWithStatusZero) {
+  start();
+  ASSERT_TRUE(migrate());
+  steering.sent.set(ended(Status::kCompleted));
+  wait_for_end();
+  EXPECT_EQ(ending->status, 0);
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "shut down, elsewhere"));
+  EXPECT_EQ(guest->migration().result->progress.status, Status::kCompleted);
+}
+
+TEST_F(HostedGuestTest, FailedMigrationLeavesTheGuestInService) {
+  start();
+  ASSERT_TRUE(migrate());
+  steering.sent.set(ended(Status::kFailed));
+  wait_for_result();
+  EXPECT_FALSE(ending);
+  EXPECT_EQ(on_loop([&] { return guest->info(); }).state, GuestState::kRunning);
+  EXPECT_TRUE(on_loop([&] { return guest->pause(); }));
+}
+
+TEST_F(HostedGuestTest, NothingElseControlsTheMachineDuringAMigration) {
+  start();
+  ASSERT_TRUE(migrate());
+  for (const auto& refused : {on_loop([&] { return guest->pause(); }),
+                              on_loop([&] { return guest->resume(true); }), migrate()}) {
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::kPrecondition);
+  }
+  EXPECT_TRUE(on_loop([&] { return guest->cancel_migration(); }));
+  wait_for_result();
+  EXPECT_EQ(guest->migration().result->progress.status, Status::kCancelled);
+  EXPECT_FALSE(on_loop([&] { return guest->cancel_migration(); }));
+}
+
+TEST_F(HostedGuestTest, UnknownOutcomeStaysPausedUntilFenced) {
+  start();
+  ASSERT_TRUE(migrate());
+  steering.sent.set(ended(Status::kUnknown, Errc::kUnknownOutcome));
+  wait_for_result();
+  EXPECT_EQ(on_loop([&] { return guest->info(); }).state, GuestState::kUnknownOutcome);
+  EXPECT_FALSE(on_loop([&] { return guest->resume(false); }));
+  EXPECT_FALSE(migrate());
+  EXPECT_THAT(journal.entries(), ElementsAre("resume"));
+  EXPECT_TRUE(on_loop([&] { return guest->resume(true); }));
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "resume"));
+}
+
+TEST_F(HostedGuestTest, PowerOffDuringAMigrationCancelsItBeforeThePauseCanEnd) {
+  start();
+  ASSERT_TRUE(migrate());
+  guest->power_off();  // on a vCPU's thread; when it returns the engine has been told
+  steering.sent.set(ended(Status::kCompleted));  // comes too late
+  wait_for_end();
+  EXPECT_EQ(guest->migration().result->progress.status, Status::kCancelled);
+  EXPECT_NE(guest->migration().result->error->message.find("ended during"), std::string::npos);
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "shut down"));
+}
+
+TEST_F(HostedGuestTest, StopDuringAMigrationCancelsItFirst) {
+  start();
+  ASSERT_TRUE(migrate());
+  ASSERT_TRUE(on_loop([&] { return guest->shut_down(); }));
+  wait_for_end();
+  EXPECT_EQ(guest->migration().result->progress.status, Status::kCancelled);
+  EXPECT_EQ(ending->status, 0);
+}
+
+TEST_F(HostedGuestTest, BlackoutWakesNobodyAndTheResultDoes) {
+  start();
+  std::atomic<int> woken{0};
+  guest->on_migration_change([&] { ++woken; });
+  ASSERT_TRUE(migrate());
+  const int before = woken;
+  migration::Progress progress;
+  progress.status = Status::kDevice;
+  observer_(progress);
+  progress.status = Status::kCompleted;  // final: the result says it
+  observer_(progress);
+  EXPECT_EQ(woken, before);
+  EXPECT_EQ(guest->migration().progress.status, Status::kDevice);
+  progress.status = Status::kActive;
+  observer_(progress);
+  EXPECT_EQ(woken, before + 1);
+}
+
+TEST_F(HostedGuestTest, AReceivedGuestIsInServiceLikeAFreshOne) {
+  receive();
+  EXPECT_EQ(on_loop([&] { return guest->info(); }).state, GuestState::kReceiving);
+  EXPECT_FALSE(on_loop([&] { return guest->pause(); }));
+  steering.arrived.set(true);
+  wait_for_result();
+  const GuestInfo info = on_loop([&] { return guest->info(); });
+  EXPECT_EQ(info.state, GuestState::kRunning);
+  EXPECT_EQ(info.vcpus, 3u);
+  EXPECT_TRUE(info.listen.empty());
+  EXPECT_TRUE(on_loop([&] { return guest->pause(); }));
+}
+
+TEST_F(HostedGuestTest, CancelledWaitEndsWithStatusFive) {
+  receive();
+  EXPECT_TRUE(on_loop([&] { return guest->cancel_migration(); }));
+  wait_for_end();
+  EXPECT_EQ(ending->status, 5);
+  EXPECT_THAT(journal.entries(), ElementsAre());
+}
+
+TEST_F(HostedGuestTest, StopThatComesTooLateForTheWaitEndsTheGuest) {
+  receive();
+  on_loop([&] {
+    steering.arrived.set(true);
+    guest->end({0, "a signal"});
+    return 0;
+  });
+  wait_for_end();
+  EXPECT_EQ(ending->status, 0);
+  EXPECT_THAT(journal.entries(), ElementsAre("shut down"));
+}
+
+}  // namespace
+}  // namespace godwit::tools
