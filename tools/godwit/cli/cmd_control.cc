@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "tools/godwit/api/messages.h"
@@ -36,42 +37,60 @@ int resume(const ResumeCommand& command) {
   return answer ? static_cast<int>(kExitOk) : report_error(answer.error());
 }
 
+// The VMM went before it could be asked. One that only waited for a guest has nothing more to do;
+// one that had a guest may have finished sending it.
+int vmm_went(const ApiClient& client, bool receiving) {
+  if (receiving) return kExitOk;
+  fmt::print(stderr, "godwit: too late to cancel: the VMM of '{}' has ended; ask the target\n",
+             client.name());
+  return kExitFailed;
+}
+
+std::optional<int> status_after_cancel(const ApiClient& client, migration::Status status) {
+  switch (status) {
+    case migration::Status::kCompleted:
+      fmt::print(stderr, "godwit: too late to cancel: the guest has been handed over\n");
+      return kExitFailed;
+    case migration::Status::kUnknown:
+      fmt::print(stderr,
+                 "godwit: too late to cancel, and the outcome is unknown: see `godwit info {}`\n",
+                 client.name());
+      return kExitUnknownOutcome;
+    case migration::Status::kCancelled:
+    case migration::Status::kFailed:
+      return kExitOk;
+    default:
+      return std::nullopt;  // still under way
+  }
+}
+
 // The request was taken; what became of it shows a moment later.
-int await_cancelled(const ApiClient& client) {
+int await_cancelled(const ApiClient& client, bool receiving) {
   constexpr int kAttempts = 200;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     const auto news = client.get("vm.migration");
-    if (!news && news.error().code == Errc::kNotFound) return kExitOk;  // a receiver, now over
-    if (!news) return report_error(news.error());
-    const auto progress = progress_from_json(*news);
-    if (!progress) return report_error(progress.error());
-    switch (progress->status) {
-      case migration::Status::kCompleted:
-        fmt::print(stderr, "godwit: too late to cancel: the guest has been handed over\n");
-        return kExitFailed;
-      case migration::Status::kUnknown:
-        fmt::print(stderr,
-                   "godwit: too late to cancel, and the outcome is unknown: see `godwit info {}`\n",
-                   client.name());
-        return kExitUnknownOutcome;
-      case migration::Status::kCancelled:
-      case migration::Status::kFailed:
-      case migration::Status::kNone:
-        return kExitOk;
-      default:
-        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    if (!news && !find_instance(client.name())) return vmm_went(client, receiving);
+    if (news) {
+      const auto progress = progress_from_json(*news);
+      if (!progress) return report_error(progress.error());
+      if (const auto status = status_after_cancel(client, progress->status)) return *status;
     }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
-  fmt::print(stderr, "godwit: the migration of '{}' has not ended yet; see `godwit info {}`\n",
-             client.name(), client.name());
+  fmt::print(stderr, "godwit: the migration of '{0}' has not ended yet; see `godwit info {0}`\n",
+             client.name());
   return kExitFailed;
 }
 
 int cancel(const std::string& name) {
   const auto client = find_instance(name);
   if (!client) return report_error(client.error());
+  const auto object = client->get("vm.info");
+  const auto info = object ? guest_info_from_json(*object) : object.error();
+  if (!info) return report_error(info.error());
   const auto answer = client->put("vm.cancel-migration");
-  return answer ? await_cancelled(*client) : report_error(answer.error());
+  if (!answer) return report_error(answer.error());
+  return await_cancelled(*client, info->state == GuestState::kReceiving);
 }
 
 }  // namespace

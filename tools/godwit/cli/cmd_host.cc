@@ -101,7 +101,7 @@ EXIT STATUS
            "The authority to sign with: a directory with ca-cert.pem and ca-key.pem. Without it "
            "the one in DIR, made if missing.");
   command.add_flag(
-      "--overwrite", state->options.overwrite,
+      "--force", state->options.overwrite,
       "Replaces a host's keys and certificates in DIR; an authority is never replaced.");
   command.callback([&action, state] { action = [state] { return make_certs(*state); }; });
 }

@@ -34,7 +34,7 @@ EXIT STATUS
        0  the guest arrived and has ended since (as with run)
        1  no guest arrived, or a vCPU could not go on; stderr says why
        2  the command line is wrong
-       5  cancelled before a guest arrived
+       5  cancelled, here or at the source, before the guest was handed over
        (C << 1) | 1
           the guest wrote C to its debug-exit port
 )";

@@ -9,8 +9,8 @@ namespace godwit::tools {
 // (as QEMU's isa-debug-exit). Errors: why there was no guest.
 Result<int> run_guest(const RunOptions& options);
 
-// Waits for a guest, then as run_guest(). 1 when the migration failed, 5 when it was cancelled, by
-// a signal as well; the reason is logged.
+// Waits for a guest, then as run_guest(). 1 when the migration failed, 5 when it was cancelled,
+// here (by a signal as well) or at the source; the reason is logged.
 Result<int> receive_guest(const ReceiveOptions& options);
 
 }  // namespace godwit::tools
