@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "tools/godwit/text/table.h"
 #include "tools/godwit/text/units.h"
@@ -169,11 +170,13 @@ std::string format_progress(const Progress& p, size_t width) {
       100.0 * (1.0 - static_cast<double>(std::min(p.remaining_bytes, p.total_bytes)) /
                          static_cast<double>(p.total_bytes));
   // In the order of importance: what does not fit is left out from the end.
-  std::vector<std::string> parts{
-      fmt::format("iteration {}", p.iteration), fmt::format("{:.0f}%", done),
-      format_bit_rate(p.wire_bytes_per_second),
-      fmt::format("dirty {}pages/s", format_count(p.dirty_pages_per_second) +
-                                         (p.dirty_pages_per_second < 999.5 ? " " : ""))};
+  std::vector<std::string> parts{fmt::format("iteration {}", p.iteration),
+                                 fmt::format("{:.0f}%", done)};
+  // Zero: not measured yet.
+  if (p.wire_bytes_per_second > 0) parts.push_back(format_bit_rate(p.wire_bytes_per_second));
+  if (p.dirty_pages_per_second > 0)
+    parts.push_back(fmt::format("dirty {}{}pages/s", format_count(p.dirty_pages_per_second),
+                                p.dirty_pages_per_second < 999.5 ? " " : ""));
   if (p.expected_downtime) parts.push_back("downtime " + format_duration(*p.expected_downtime));
   if (!p.converging)
     parts.emplace_back("does not converge");
