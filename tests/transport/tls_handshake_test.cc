@@ -142,7 +142,8 @@ class BarePeer {
   void run(StreamSocket& socket) {
     const SslPtr ssl(SSL_new(context_.get()));
     TlsSocketBio bio(socket);
-    SSL_set_bio(ssl.get(), bio.bio(), bio.bio());
+    SSL_set0_rbio(ssl.get(), bio.bio());
+    SSL_set0_wbio(ssl.get(), bio.bio());
     if (role_ == TlsRole::kServer) {
       SSL_accept(ssl.get());
     } else {
