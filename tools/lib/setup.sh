@@ -123,12 +123,20 @@ print_missing() {
 
 # apt_install PACKAGE...: as root. --no-remove: what is there stays, or nothing happens.
 apt_install() {
-  local names options=(-qq -o DPkg::Lock::Timeout=300)
+  local names log options=(-qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
   export DEBIAN_FRONTEND=noninteractive
   apt-get "${options[@]}" update || printf 'setup: apt-get update failed; trying what apt knows\n'
   mapfile -t names < <(apt_names "$@")
-  printf 'setup: apt-get install %s\n' "${names[*]}"
-  apt-get "${options[@]}" install -y --no-install-recommends --no-remove "${names[@]}"
+  printf 'setup: apt-get install %s (takes some minutes)\n' "${names[*]}"
+  log=$(mktemp /tmp/godwit-apt.XXXXXX)
+  if apt-get "${options[@]}" install -y --no-install-recommends --no-remove "${names[@]}" \
+    >"$log" 2>&1; then
+    rm -f "$log"
+    return
+  fi
+  tail -n 40 "$log"
+  rm -f "$log"
+  return 1
 }
 
 # provide_packages GROUP...: installs what is missing, or tells how. Status 2 when some is missing
