@@ -67,6 +67,16 @@ TEST(MigrationReport, LedgerLinesAddUpToTheTotal) {
   EXPECT_NEAR(sum, total, 0.001 * migration::kPhases);
 }
 
+TEST(MigrationReport, OfManyIterationsTheFirstAndTheLastAreShown) {
+  migration::MigrationResult r;
+  for (uint32_t i = 1; i <= 256; ++i) r.iterations.push_back({.number = i});
+  const std::string text = format_report("web", r);
+  EXPECT_NE(text.find("\n    1  "), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  ...\n"), std::string::npos);
+  EXPECT_NE(text.find("\n  256  "), std::string::npos);
+  EXPECT_EQ(text.find("\n  128  "), std::string::npos);
+}
+
 TEST(MigrationReport, DifferentMemoryCannotBeOverlooked) {
   auto result = sample_result();
   result.verify->equal = false;

@@ -1,5 +1,5 @@
 // Shows a migration under way: a line that renews itself on a terminal, one line per change of
-// status and per iteration elsewhere.
+// status, and for iterations at most two a second, elsewhere.
 #pragma once
 #include <cstdio>
 
@@ -25,6 +25,7 @@ class ProgressDisplay {
   bool shown_ = false;
   migration::Status last_status_ = migration::Status::kNone;
   uint32_t last_iteration_ = 0;
+  TimePoint last_line_;
 };
 
 }  // namespace godwit::tools

@@ -16,6 +16,8 @@ using migration::Phase;
 using migration::Progress;
 using migration::Status;
 
+constexpr size_t kRowsShown = 10;
+
 std::string ms(Nanoseconds duration) {
   return fmt::format("{:.3f}", to_ms(duration));
 }
@@ -29,12 +31,20 @@ std::string iterations(const MigrationResult& r) {
   if (r.iterations.empty()) return "";
   Table table({">#", ">time", ">pages", ">zero", ">lz4", ">sent", ">rate", ">left dirty",
                ">dirtied/s", ">predicted"});
-  for (const auto& i : r.iterations)
+  const size_t rows = r.iterations.size();
+  for (size_t at = 0; at < rows; ++at) {
+    // A migration that went on for long: its beginning and its end say all.
+    if (rows > 2 * kRowsShown && at == kRowsShown) {
+      table.row({"...", "", "", "", "", "", "", "", "", ""});
+      at = rows - kRowsShown;
+    }
+    const auto& i = r.iterations[at];
     table.row({fmt::format("{}", i.number), format_duration(i.duration),
                fmt::format("{}", i.normal_pages), fmt::format("{}", i.duplicate_pages),
                fmt::format("{}", i.lz4_pages), format_size(i.wire_bytes),
                format_bit_rate(i.wire_bytes_per_second), fmt::format("{}", i.dirty_pages_left),
                format_count(i.dirty_pages_per_second), format_duration(i.predicted_downtime)});
+  }
   return "\nIterations\n" + table.text(2);
 }
 
