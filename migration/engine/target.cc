@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <system_error>
 #include <thread>
 
@@ -43,7 +44,7 @@ class MigrationTarget::Impl {
     p.status = shared_.status;
     p.transferred_bytes = shared_.received_bytes;
     p.total_bytes = shared_.total_bytes;
-    if (started_ != TimePoint{}) p.elapsed = now() - started_;
+    if (const TimePoint start = started_; start != TimePoint{}) p.elapsed = now() - start;
     return p;
   }
 
@@ -61,7 +62,7 @@ class MigrationTarget::Impl {
   TargetParameters parameters_;
   Observer observer_;
   TargetSession::Shared shared_;
-  TimePoint started_;
+  std::atomic<TimePoint> started_{TimePoint{}};
   std::atomic<bool> stop_answering_{false};
   std::jthread answering_;
 };
@@ -119,7 +120,7 @@ TargetResult MigrationTarget::Impl::run() {
   }
   TargetSession& visit = **session;
   const Result<> received = receive(visit);
-  result.total_time = now() - started_;
+  result.total_time = now() - started_.load();
   result.verify = visit.verify();
   result.received_bytes = shared_.received_bytes;
   if (received) {
