@@ -4,6 +4,7 @@
 #include <openssl/rand.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <system_error>
 
 #include "migration/engine/source_impl.h"
@@ -14,7 +15,7 @@ namespace godwit::migration {
 namespace {
 
 constexpr Nanoseconds kPublishEvery = std::chrono::milliseconds(100);
-constexpr Nanoseconds kPingEvery = std::chrono::seconds(1);
+constexpr Nanoseconds kPingEvery = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -262,6 +263,24 @@ void MigrationSource::Impl::refresh_progress() {
   p.lz4_pages = counts.lz4_pages;
   p.lz4_bytes_in = counts.lz4_bytes_in;
   p.lz4_bytes_out = counts.lz4_bytes_out;
+  if (p.status == Status::kActive && iteration_ > 0) refresh_iteration_locked(counts);
+  if (p.status == Status::kCompleted) p.remaining_bytes = 0;
+}
+
+// Where the iteration under way stands. The rate is that of this iteration so far, once it has
+// lasted long enough to have one.
+void MigrationSource::Impl::refresh_iteration_locked(const PageCounts& counts) {
+  const uint64_t done =
+      counts.normal + counts.duplicate - iteration_before_.normal - iteration_before_.duplicate;
+  const uint64_t left = iteration_pages_ - std::min(done, iteration_pages_);
+  progress_.remaining_bytes = left * kPageSize;
+  const Nanoseconds spent = now() - iteration_start_;
+  if (spent < kPublishEvery || done == 0) return;
+  const double seconds = to_seconds(spent);
+  progress_.wire_bytes_per_second =
+      static_cast<double>(counts.wire_bytes - iteration_before_.wire_bytes) / seconds;
+  progress_.time_left =
+      from_seconds(static_cast<double>(left) * seconds / static_cast<double>(done));
 }
 
 }  // namespace godwit::migration

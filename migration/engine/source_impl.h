@@ -47,7 +47,7 @@ class MigrationSource::Impl {
   Result<> iterate_until_switchover();
   Result<> send_iteration();
   void harvest();
-  void note_iteration(const PageCounts& before, uint64_t wire_before);
+  void note_iteration(uint64_t wire_before);
   void record(const IterationReport& report);
   // switchover (source_switchover.cc)
   Result<> switch_over();
@@ -69,6 +69,7 @@ class MigrationSource::Impl {
   void set_status(Status status);
   void publish();
   void refresh_progress();
+  void refresh_iteration_locked(const PageCounts& counts);
 
   vmm::Machine& machine_;
   Connector& connector_;
@@ -89,6 +90,10 @@ class MigrationSource::Impl {
   vmm::DirtyBitmap found_;
   uint64_t found_pages_ = 0;
   uint32_t iteration_ = 0;  // the latest one begun
+  // Of the iteration under way, for progress.
+  uint64_t iteration_pages_ = 0;
+  PageCounts iteration_before_;
+  TimePoint iteration_start_;
   TimePoint harvested_at_;
   ByteWriter state_;
   bool was_running_ = false;

@@ -53,8 +53,9 @@ Result<> MigrationSource::Impl::iterate_until_switchover() {
 
 Result<> MigrationSource::Impl::send_iteration() {
   const uint32_t number = ++iteration_;
-  const TimePoint start = now();
-  const PageCounts before = pool_->counts();
+  iteration_start_ = now();
+  iteration_before_ = pool_->counts();
+  iteration_pages_ = sending_.count();
   const uint64_t wire_before = pool_->stats().bytes_sent;
   {
     const std::lock_guard lock(mutex_);
@@ -66,14 +67,14 @@ Result<> MigrationSource::Impl::send_iteration() {
     if (done) break;
     GODWIT_TRY(tend());
   }
-  record({.number = number, .duration = now() - start});
+  record({.number = number, .duration = now() - iteration_start_});
   const Nanoseconds least = convergence_.converging() ? kMinIteration : kMinIterationStuck;
   if (const Nanoseconds spent = now() - harvested_at_; spent < least) {
     GODWIT_ASSIGN(const bool readable, control_->raw().wait_readable(least - spent));
     if (readable) GODWIT_TRY(tend(false));
   }
   harvest();
-  note_iteration(before, wire_before);
+  note_iteration(wire_before);
   return {};
 }
 
@@ -99,9 +100,10 @@ void MigrationSource::Impl::harvest() {
   std::swap(sending_, found_);
 }
 
-void MigrationSource::Impl::note_iteration(const PageCounts& before, uint64_t wire_before) {
+void MigrationSource::Impl::note_iteration(uint64_t wire_before) {
   IterationReport& report = result_.iterations.back();
   const PageCounts after = pool_->counts();
+  const PageCounts& before = iteration_before_;
   const double seconds = to_seconds(report.duration);
   report.normal_pages = after.normal - before.normal;
   report.duplicate_pages = after.duplicate - before.duplicate;
@@ -113,8 +115,9 @@ void MigrationSource::Impl::note_iteration(const PageCounts& before, uint64_t wi
         static_cast<double>(std::max<uint64_t>(report.normal_pages, 1)) / seconds;
   }
   terms_.round_trip = clock_.round_trip();
+  iteration_before_ = after;
+  iteration_pages_ = found_pages_;
   const std::lock_guard lock(mutex_);
-  progress_.remaining_bytes = found_pages_ * kPageSize;
   progress_.wire_bytes_per_second = report.wire_bytes_per_second;
   progress_.dirty_pages_per_second = report.dirty_pages_per_second;
   if (terms_.pages_per_second > 0) {

@@ -47,6 +47,26 @@ TEST(Migration, EveryCodecAndNumberOfChannels) {
   }
 }
 
+TEST(Migration, ProgressMovesWithinAnIteration) {
+  Scenario scenario;
+  scenario.guest.pages_per_millisecond = 0;
+  scenario.parameters.max_bandwidth_bytes_per_second = 10
+                                                       << 20;  // 6 MiB take more than half a second
+  Simulation s(scenario);
+  std::vector<uint64_t> remaining;
+  double rate = 0;
+  s.observer = [&](const migration::Progress& p) {
+    if (p.iteration != 1 || p.status != Status::kActive) return;
+    remaining.push_back(p.remaining_bytes);
+    rate = std::max(rate, p.wire_bytes_per_second);
+  };
+  ASSERT_EQ(s.run().progress.status, Status::kCompleted) << s.result().error->message;
+  ASSERT_GE(remaining.size(), 3u);
+  EXPECT_LT(remaining.back(), remaining.front());
+  EXPECT_GT(rate, 0);
+  EXPECT_EQ(s.result().progress.remaining_bytes, 0u);
+}
+
 TEST(Migration, UntouchedMemoryIsNeitherReadNorSent) {
   Scenario scenario;
   scenario.guest = {
