@@ -10,19 +10,20 @@ using migration::Status;
 
 migration::MigrationParameters Scenario::quick_parameters() {
   migration::MigrationParameters p;
-  p.io_timeout = std::chrono::milliseconds(400);
-  p.connect_timeout = std::chrono::seconds(2);
-  p.resolve_timeout = std::chrono::milliseconds(1500);
-  p.downtime_limit = std::chrono::milliseconds(200);
+  // Long enough for a busy host; tests of stalls bring their own.
+  p.io_timeout = std::chrono::seconds(10);
+  p.connect_timeout = std::chrono::seconds(10);
+  p.resolve_timeout = std::chrono::seconds(5);
+  p.downtime_limit = std::chrono::seconds(2);
   p.timeout = std::chrono::seconds(60);
   return p;
 }
 
 migration::TargetParameters Scenario::quick_target() {
   migration::TargetParameters p;
-  p.io_timeout = std::chrono::milliseconds(400);
-  p.accept_timeout = std::chrono::seconds(3);
-  p.answer_timeout = std::chrono::milliseconds(1500);
+  p.io_timeout = std::chrono::seconds(10);
+  p.accept_timeout = std::chrono::seconds(20);
+  p.answer_timeout = std::chrono::seconds(2);
   return p;
 }
 
