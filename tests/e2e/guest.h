@@ -34,7 +34,6 @@ class Guest {
   [[nodiscard]] const std::string& url() const { return url_; }
 
   std::string state() { return host_.state(name_); }
-  boost::json::object migration() { return object_at(host_.info(name_), "migration"); }
   // Its exit status; fails the test if it still runs after kPatience.
   int exit_status();
 
@@ -46,8 +45,8 @@ class Guest {
   uint64_t pages_written();
   // It checks all of its memory a last time and powers itself off.
   void expect_good_end();
-  // Ends it in the usual way.
-  void stop();
+  // `godwit stop`; its process ends with `status`.
+  void stop(int status = 0);
 
  private:
   Guest(Host& host, std::string name) : host_(host), name_(std::move(name)) {}
