@@ -16,6 +16,8 @@ namespace {
 
 constexpr Nanoseconds kPublishEvery = std::chrono::milliseconds(100);
 constexpr Nanoseconds kPingEvery = std::chrono::milliseconds(100);
+// How long the reason of a target that closed its connections may take to arrive.
+constexpr Nanoseconds kLastWords = std::chrono::milliseconds(200);
 
 }  // namespace
 
@@ -97,11 +99,28 @@ void MigrationSource::Impl::give_up(const Error& error) {
     result_.stall_after_failure = now() - moments_.pause.requested;
   }
   const bool cancelled = cancel_requested_.load() && error.code == Errc::kCancelled;
+  const Error reason = reason_of_target(error);
   if (control_) {
-    const wire::Text why{error.code, error.message};
+    const wire::Text why{reason.code, reason.message};
     (void)control_->send(wire::MessageType::kAbort, why);
   }
-  finish(cancelled ? Status::kCancelled : Status::kFailed, error);
+  finish(cancelled ? Status::kCancelled : Status::kFailed, reason);
+}
+
+// On a data channel a target that gave up looks like a lost connection; why it did so has come, or
+// is about to come, on the control connection.
+Error MigrationSource::Impl::reason_of_target(const Error& error) {
+  if (error.code != Errc::kIo || !control_) return error;
+  const TimePoint deadline = now() + kLastWords;
+  control_->raw().set_timeout(kLastWords);
+  for (TimePoint at = now(); at < deadline; at = now()) {
+    const auto readable = control_->raw().wait_readable(deadline - at);
+    if (!readable || !*readable) break;
+    const auto message = control_->receive();
+    if (!message) break;
+    if (message->type == wire::MessageType::kFailed) return wire::error_of_peer(*message);
+  }
+  return error;
 }
 
 // COMMIT may or may not have arrived. The target is asked on a new connection; only its own word

@@ -59,6 +59,7 @@ class MigrationSource::Impl {
   void fill_ledger(const wire::Loaded& loaded, const wire::Resumed& resumed);
   // the end
   void give_up(const Error& error);
+  Error reason_of_target(const Error& error);
   void resolve_unknown(const Error& error);
   Result<wire::Outcome> ask_outcome();
   void finish(Status status, std::optional<Error> error);

@@ -36,8 +36,15 @@ Result<> MigrationSource::Impl::introduce() {
                           .software = software_name()};
   result_.protocol = authenticated ? "tls" : "plaintext";
   GODWIT_TRY(control_->send(wire::MessageType::kHello, hello));
-  GODWIT_ASSIGN(const auto answer, control_->expect(wire::MessageType::kHelloAck));
-  GODWIT_ASSIGN(const auto ack, wire::decode_hello_ack(answer.payload));
+  const auto answer = control_->expect(wire::MessageType::kHelloAck);
+  if (!answer && answer.error().code == Errc::kIo && !authenticated) {
+    return make_error(Errc::kIo,
+                      "{}: it may expect TLS (--tls-dir instead of --plaintext), or have refused "
+                      "this side; its log says more",
+                      answer.error().message);
+  }
+  if (!answer) return answer.error();
+  GODWIT_ASSIGN(const auto ack, wire::decode_hello_ack(answer->payload));
   if (ack.version < wire::kProtocolVersionMin || ack.version > wire::kProtocolVersion) {
     return make_error(Errc::kProtocol,
                       "the target chose protocol version {}, which was not offered", ack.version);
