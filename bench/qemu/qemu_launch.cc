@@ -63,19 +63,6 @@ std::string memory_object(const QemuOptions& options) {
 
 }  // namespace
 
-bool have_program(const std::string& binary) {
-  if (binary.find('/') != std::string::npos) return ::access(binary.c_str(), X_OK) == 0;
-  const char* path = ::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): nobody sets it
-  std::string_view rest = path == nullptr ? "/usr/bin:/bin" : path;
-  while (true) {
-    const size_t colon = rest.find(':');
-    const auto candidate = std::filesystem::path(rest.substr(0, colon)) / binary;
-    if (::access(candidate.c_str(), X_OK) == 0) return true;
-    if (colon == std::string_view::npos) return false;
-    rest.remove_prefix(colon + 1);
-  }
-}
-
 std::vector<std::string> qemu_arguments(const QemuOptions& options, int qmp_fd, int serial_fd) {
   std::vector<std::string> args = {
       options.binary, "-name", options.name, "-nodefaults", "-no-user-config", "-display", "none",

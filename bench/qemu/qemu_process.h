@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/child_process.h"
 #include "bench/qemu/qmp_client.h"
 #include "bench/serial_client.h"
 #include "vmm/base/clock.h"
@@ -115,8 +116,5 @@ class QemuProcess {
   std::string tls_hostname_;
   bool reaped_ = false;
 };
-
-// True if `binary` is in PATH (or is a path that can be run).
-bool have_program(const std::string& binary);
 
 }  // namespace godwit::bench
