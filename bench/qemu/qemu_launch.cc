@@ -64,17 +64,19 @@ std::string memory_object(const QemuOptions& options) {
 }  // namespace
 
 std::vector<std::string> qemu_arguments(const QemuOptions& options, int qmp_fd, int serial_fd) {
-  std::vector<std::string> args = {
-      options.binary, "-name", options.name, "-nodefaults", "-no-user-config", "-display", "none",
-      "-no-reboot", "-machine", fmt::format("{},memory-backend=ram", options.machine), "-accel",
-      options.accelerator, "-smp", std::to_string(options.cpus), "-m",
-      fmt::format("{}B", options.memory.value), "-object", memory_object(options), "-chardev",
-      fmt::format("socket,id=qmp,fd={},server=on,wait=off", qmp_fd), "-mon",
-      "chardev=qmp,mode=control",
-      // wait=on: takes the connection that stands in the backlog before the guest runs.
-      "-chardev", fmt::format("socket,id=com1,fd={},server=on,wait=on", serial_fd), "-serial",
-      "chardev:com1", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel",
-      options.kernel.string(), "-append", options.command_line};
+  std::vector<std::string> args = options.prefix;
+  args.insert(
+      args.end(),
+      {options.binary, "-name", options.name, "-nodefaults", "-no-user-config", "-display", "none",
+       "-no-reboot", "-machine", fmt::format("{},memory-backend=ram", options.machine), "-accel",
+       options.accelerator, "-smp", std::to_string(options.cpus), "-m",
+       fmt::format("{}B", options.memory.value), "-object", memory_object(options), "-chardev",
+       fmt::format("socket,id=qmp,fd={},server=on,wait=off", qmp_fd), "-mon",
+       "chardev=qmp,mode=control",
+       // wait=on: takes the connection that stands in the backlog before the guest runs.
+       "-chardev", fmt::format("socket,id=com1,fd={},server=on,wait=on", serial_fd), "-serial",
+       "chardev:com1", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel",
+       options.kernel.string(), "-append", options.command_line});
   if (!options.cpu.empty()) args.insert(args.end(), {"-cpu", options.cpu});
   // A guest that boots waits for QMP: it may end before anybody could ask otherwise.
   if (options.incoming) {

@@ -34,6 +34,7 @@ struct QemuOptions {
   std::filesystem::path memory_file;  // memory is this file, shared; empty: a memfd
   std::filesystem::path tls_dir;      // x509 files by QEMU's names; empty: no TLS
   std::string tls_hostname;           // what the source expects in the target's certificate
+  std::vector<std::string> prefix;    // before the command: {"ip", "netns", "exec", NAME}
   std::vector<std::string> extra;     // more arguments
 };
 
