@@ -96,6 +96,19 @@ TEST_F(Cli, MigrateWithJsonPrintsOneObjectAlsoWhenItFails) {
   EXPECT_NE(outcome.out.find("\"error-desc\":\"no instance"), std::string::npos);
 }
 
+TEST_F(Cli, MigrateWithJsonPrintsOneObjectForAWrongCommandLineToo) {
+  for (const char* command :
+       {"migrate --json web host2:7000 --plaintext", "migrate web tcp://h:1 --json",
+        "migrate web --json", "migrate web tcp://h:1 --plaintext --json --multifd-channels 0",
+        "migrate web tcp://h:1 --plaintext --json --downtime-limit 3000s"}) {
+    const Outcome outcome = godwit(command);
+    EXPECT_EQ(outcome.status, 2) << command;
+    EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 1) << command;
+    EXPECT_TRUE(parse_object(outcome.out)) << outcome.out;
+    EXPECT_NE(outcome.out.find("\"error-desc\":\""), std::string::npos) << outcome.out;
+  }
+}
+
 TEST_F(Cli, EveryCommandHasAManualPage) {
   for (const char* command : {"run", "receive", "migrate", "list", "info", "pause", "resume",
                               "stop", "cancel", "check", "certs", "version", "completion"}) {

@@ -94,6 +94,9 @@ int usage_error(const CLI::App& app, const CLI::ParseError& error) {
   const auto chosen = app.get_subcommands();
   const std::string command = chosen.empty() ? "godwit" : "godwit " + chosen.back()->get_name();
   fmt::print(stderr, "{}: {}\nTry `{} --help`.\n", command, error.what(), command);
+  if (!chosen.empty() && chosen.back()->get_name() == "migrate" &&
+      chosen.back()->count("--json") > 0)
+    print_unread_migrate(error.what());
   return kExitUsage;
 }
 

@@ -108,14 +108,8 @@ int exit_status(const MigrationResult& result) {
 }
 
 int refused(const MigrateCommand& command, const Error& error) {
-  switch (error.code) {
-    case Errc::kUnknownOutcome:
-      return fail(command, error, kExitUnknownOutcome);
-    case Errc::kInvalidArgument:
-      return fail(command, error, kExitUsage);
-    default:
-      return fail(command, error, kExitFailed);
-  }
+  return fail(command, error,
+              error.code == Errc::kUnknownOutcome ? kExitUnknownOutcome : kExitFailed);
 }
 
 int finish(const MigrateCommand& command, const MigrationResult& result) {
@@ -131,10 +125,10 @@ int finish(const MigrateCommand& command, const MigrationResult& result) {
 
 int migrate(MigrateCommand& command) {
   if (const auto secure = require_security(command.request.tls_dir, command.request.plaintext);
-      !secure) {
-    fmt::print(stderr, "godwit migrate: {}\n", secure.error().message);
-    return kExitUsage;
-  }
+      !secure)
+    return fail(command, secure.error(), kExitUsage);
+  if (const auto valid = check_parameters(command.request.parameters); !valid)
+    return fail(command, valid.error(), kExitUsage);
   const auto client = find_instance(command.name);
   if (!client)
     return fail(command, client.error(),
@@ -212,6 +206,13 @@ void add_time_limits(CLI::App& command, migration::MigrationParameters& p) {
 }
 
 }  // namespace
+
+void print_unread_migrate(const std::string& problem) {
+  MigrationResult result;
+  result.progress.status = Status::kFailed;
+  result.error = Error{Errc::kInvalidArgument, problem};
+  print_json({}, result);
+}
 
 void add_migrate_command(CLI::App& app, Action& action) {
   auto state = std::make_shared<MigrateCommand>();

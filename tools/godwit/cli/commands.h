@@ -28,6 +28,9 @@ void add_certs_command(CLI::App& app, Action& action);
 void add_version_command(CLI::App& app, Action& action);
 void add_completion_command(CLI::App& app, Action& action);
 
+// Prints the object that `migrate --json` promises, for a command line that could not be read.
+void print_unread_migrate(const std::string& problem);
+
 // Prints "godwit: TEXT" on stderr; the status that fits the error.
 int report_error(const Error& error);
 
