@@ -37,6 +37,11 @@ Nanoseconds ClockSync::round_trip() const {
   return sorted[n / 2];
 }
 
+Nanoseconds ClockSync::look_again_after(Nanoseconds otherwise) const {
+  if (!waiting() || !measured_) return otherwise;
+  return std::min(otherwise, std::max(best_trip_ / 8, kShortestLook));
+}
+
 TimePoint ClockSync::to_local(int64_t target_ns) const {
   const auto local = static_cast<int64_t>(static_cast<uint64_t>(target_ns) -
                                           static_cast<uint64_t>(offset_.count()));

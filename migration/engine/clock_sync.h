@@ -29,6 +29,12 @@ class ClockSync {
   [[nodiscard]] Nanoseconds round_trip() const;
   [[nodiscard]] Nanoseconds offset() const { return offset_; }
   [[nodiscard]] Nanoseconds error() const { return best_trip_ / 2; }
+  // How soon the pong should be looked for again by one who does other work meanwhile: a pong is
+  // taken to have arrived when it is found, so this is what that work adds to the round trip at
+  // most. An eighth of the shortest trip, at least kShortestLook, at most `otherwise`; which it is
+  // too while no pong is due.
+  static constexpr Nanoseconds kShortestLook = std::chrono::microseconds(200);
+  [[nodiscard]] Nanoseconds look_again_after(Nanoseconds otherwise) const;
   // A reading of the target's clock on ours.
   [[nodiscard]] TimePoint to_local(int64_t target_ns) const;
 

@@ -214,7 +214,8 @@ Result<> MigrationSource::Impl::tend(bool may_ping) {
     return make_error(Errc::kTimeout, "the target has not answered for {:.1f} s",
                       to_seconds(at - heard_from_target_));
   }
-  if (may_ping && at - last_ping_ >= kPingEvery) {
+  // One at a time: a pong later than the next ping would measure nothing.
+  if (may_ping && !clock_.waiting() && at - last_ping_ >= kPingEvery) {
     last_ping_ = at;
     GODWIT_TRY(control_->send(wire::MessageType::kPing, wire::Ping{clock_.ping_sent(now())}));
   }

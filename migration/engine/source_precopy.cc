@@ -63,7 +63,7 @@ Result<> MigrationSource::Impl::send_iteration() {
   }
   pool_->start(sending_, number);
   for (;;) {
-    GODWIT_ASSIGN(const bool done, pool_->wait(kTick));
+    GODWIT_ASSIGN(const bool done, pool_->wait(clock_.look_again_after(kTick)));
     if (done) break;
     GODWIT_TRY(tend());
   }

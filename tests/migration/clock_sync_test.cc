@@ -49,6 +49,22 @@ TEST(ClockSync, RoundTripIsNotMovedByASinglePingThatMetABusyHost) {
   EXPECT_EQ(sync.round_trip().count(), 105);
 }
 
+TEST(ClockSync, APongThatIsDueIsLookedForWithinAnEighthOfTheTrip) {
+  constexpr Nanoseconds kOtherwise = std::chrono::milliseconds(100);
+  ClockSync sync;
+  EXPECT_EQ(sync.look_again_after(kOtherwise), kOtherwise);
+  uint32_t seq = sync.ping_sent(at_ns(0));
+  EXPECT_EQ(sync.look_again_after(kOtherwise), kOtherwise) << "no trip is known yet";
+  sync.pong_received(seq, 0, at_ns(8'000'000));
+  EXPECT_EQ(sync.look_again_after(kOtherwise), kOtherwise) << "no pong is due";
+  seq = sync.ping_sent(at_ns(100'000'000));
+  EXPECT_EQ(sync.look_again_after(kOtherwise), std::chrono::milliseconds(1));
+  EXPECT_EQ(sync.look_again_after(std::chrono::microseconds(300)), std::chrono::microseconds(300));
+  sync.pong_received(seq, 0, at_ns(100'000'000 + 40'000));
+  sync.ping_sent(at_ns(200'000'000));
+  EXPECT_EQ(sync.look_again_after(kOtherwise), ClockSync::kShortestLook);
+}
+
 TEST(ClockSync, IgnoresWhatItDidNotAskFor) {
   ClockSync sync;
   sync.pong_received(1, 5, at_ns(10));
