@@ -45,6 +45,7 @@ Case make_case(const Workload& workload, ByteCount memory, Link link, unsigned c
   c.link = link;
   c.channels = channels;
   if (workload.throttle) c.time_limit = std::chrono::seconds(20);
+  if (memory > 8_GiB) c.time_limit = std::chrono::minutes(3);
   return c;
 }
 

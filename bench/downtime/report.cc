@@ -35,7 +35,7 @@ std::string case_table(const Results& results, const std::string& name) {
                       number(s.p50), number(s.p95), number(s.p99), number(s.max), m.unit);
     }
   }
-  for (const char* key : {"blackout_ms", "guest_gap_ms", "total_ms", "source_cpu_s"}) {
+  for (const char* key : {"blackout_ms", "guest_gap_ms", "total_ms", "whole_ms", "source_cpu_s"}) {
     const auto r = results.ratio(name, Contestant::kGodwit, Contestant::kQemu, metric(key));
     if (!r) continue;
     text +=

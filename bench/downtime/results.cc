@@ -14,6 +14,7 @@ const std::vector<Metric>& metrics() {
       {"guest_gap_ms", "guest gap", "ms", [](const RunFigures& f) { return f.guest_gap_ms; }},
       {"total_ms", "total time", "ms", [](const RunFigures& f) { return f.total_ms; }},
       {"setup_ms", "setup", "ms", [](const RunFigures& f) { return f.setup_ms; }},
+      {"whole_ms", "with setup", "ms", [](const RunFigures& f) { return f.whole_ms; }},
       {"wall_ms", "wall clock", "ms", [](const RunFigures& f) { return f.wall_ms; }},
       {"throughput_mib", "throughput", "MiB/s",
        [](const RunFigures& f) { return f.throughput_mib; }},

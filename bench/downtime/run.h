@@ -20,6 +20,7 @@ struct RunFigures {
   double guest_gap_ms = 0;    // the largest gap that the guest saw, from just before to just after
   double setup_ms = 0;        // connecting, comparing; godwit: making the target's memory, too
   double total_ms = 0;        // the VMM's total time without its setup
+  double whole_ms = 0;        // the VMM's total time, setup included
   double wall_ms = 0;         // from the command to the answer
   double throughput_mib = 0;  // guest RAM moved per second of total_ms: touched memory, MiB/s
   double brownout = 1;        // guest's writes per second while copying over those before

@@ -40,10 +40,13 @@ Result<UniqueFd> connect_to(const std::filesystem::path& path) {
 }
 
 std::string memory_object(const QemuOptions& options) {
-  std::string text = options.memory_file.empty() ? std::string("memory-backend-memfd")
-                                                 : fmt::format("memory-backend-file,mem-path={}",
-                                                               options.memory_file.string());
-  return text + fmt::format(",id=ram,size={},share=on,prealloc={}", options.memory.value,
+  std::string text = "memory-backend-memfd,share=on";
+  if (!options.memory_file.empty()) {
+    text = fmt::format("memory-backend-file,share=on,mem-path={}", options.memory_file.string());
+  } else if (options.anonymous_memory) {
+    text = "memory-backend-ram";
+  }
+  return text + fmt::format(",id=ram,size={},prealloc={}", options.memory.value,
                             options.preallocate ? "on" : "off");
 }
 

@@ -31,7 +31,8 @@ struct QemuOptions {
   std::string command_line;
   bool incoming = false;              // wait for listen() instead of booting
   bool preallocate = false;           // touch all memory before the guest starts
-  std::filesystem::path memory_file;  // memory is this file, shared; empty: a memfd
+  std::filesystem::path memory_file;  // memory is this file, shared; empty: see below
+  bool anonymous_memory = false;      // QEMU's own default; else a shared memfd
   std::filesystem::path tls_dir;      // x509 files by QEMU's names; empty: no TLS
   std::string tls_hostname;           // what the source expects in the target's certificate
   std::vector<std::string> prefix;    // before the command: {"ip", "netns", "exec", NAME}
