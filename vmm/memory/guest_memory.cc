@@ -74,17 +74,17 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(const MemoryConfig& con
   if (::ftruncate(fd.get(), static_cast<off_t>(config.size.value)) != 0) {
     return error_from_errno(errno, "cannot size the guest's memory (ftruncate)");
   }
-  void* address = ::mmap(nullptr, config.size.value, PROT_READ | PROT_WRITE,
-                         MAP_SHARED | MAP_NORESERVE, fd.get(), 0);
+  // Huge pages are reserved: a pool that is too small is found here, not by a SIGBUS later.
+  const int map_flags = MAP_SHARED | (config.hugepage_size.value != 0 ? 0 : MAP_NORESERVE);
+  void* address =
+      ::mmap(nullptr, config.size.value, PROT_READ | PROT_WRITE, map_flags, fd.get(), 0);
   if (address == MAP_FAILED) {
     const int error = errno;
     if (config.hugepage_size.value != 0) return hugetlb_error(config, error);
     return error_from_errno(error, "cannot map the guest's memory");
   }
   ::munmap(address, config.size.value);
-  Mapping mapping =
-      Mapping::map(config.size.value, PROT_READ | PROT_WRITE,
-                   MAP_SHARED | (config.hugepage_size.value != 0 ? 0 : MAP_NORESERVE), fd.get());
+  Mapping mapping = Mapping::map(config.size.value, PROT_READ | PROT_WRITE, map_flags, fd.get());
   std::unique_ptr<GuestMemory> memory(new GuestMemory(config, std::move(fd), std::move(mapping)));
   if (config.prealloc) {
     GODWIT_TRY(memory->populate({PageIndex{0}, memory->page_count()}));
