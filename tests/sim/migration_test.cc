@@ -97,7 +97,7 @@ TEST(Migration, APausedGuestArrivesPaused) {
 
 TEST(Migration, StateIsRehearsedBeforeItIsHandedOver) {
   Simulation s{{}};
-  s.run();
+  ASSERT_EQ(s.run().progress.status, Status::kCompleted) << s.result().error->message;
   EXPECT_EQ(s.target_machine()->loads(), 2);
 }
 
