@@ -62,14 +62,12 @@ ChannelPair connect(Kind kind) {
   }
   const std::string socket = "unix://" + (directory().path() / "socket").string();
   const auto endpoint = parse_endpoint(kind == kUnix ? socket : "tcp://127.0.0.1:0").value();
-  const auto acceptor = std::move(SocketAcceptor::listen(endpoint, server).value());
+  const auto acceptor = SocketAcceptor::listen(endpoint, server).value();
   ChannelPair pair;
   {
     // TLS needs both ends at once.
-    const std::jthread accepting(
-        [&] { pair.receiver = std::move(acceptor->accept(kPatience).value()); });
-    pair.sender =
-        std::move(make_connector(acceptor->local_endpoint(), client)->connect(kPatience).value());
+    const std::jthread accepting([&] { pair.receiver = acceptor->accept(kPatience).value(); });
+    pair.sender = make_connector(acceptor->local_endpoint(), client)->connect(kPatience).value();
   }
   pair.sender->set_timeout(kTransferLimit);
   pair.receiver->set_timeout(kTransferLimit);

@@ -21,7 +21,7 @@ constexpr ByteCount kSize = 64_MiB;
 
 // Half of each word repeats: LZ4 finds matches and literals in every page.
 std::unique_ptr<vmm::GuestMemory> filled(Content content) {
-  auto memory = std::move(vmm::GuestMemory::create({.size = kSize, .prealloc = true}).value());
+  auto memory = vmm::GuestMemory::create({.size = kSize, .prealloc = true}).value();
   std::mt19937_64 random(1);
   auto* words = reinterpret_cast<uint64_t*>(memory->base());
   for (uint64_t i = 0; i < kSize.value / 8; ++i) {
@@ -74,8 +74,7 @@ BENCHMARK(BM_SendPages)
 
 void BM_ReceivePages(benchmark::State& state) {
   const auto source = filled(static_cast<Content>(state.range(0)));
-  const auto target =
-      std::move(vmm::GuestMemory::create({.size = kSize, .prealloc = true}).value());
+  const auto target = vmm::GuestMemory::create({.size = kSize, .prealloc = true}).value();
   vmm::DirtyBitmap all(source->page_count());
   vmm::DirtyBitmap populated(source->page_count());
   all.set_all();

@@ -14,7 +14,7 @@ constexpr auto kPatience = std::chrono::seconds(30);
 ChildProcess shell(const std::string& script, const ChildOptions& rest = {}) {
   ChildOptions options = rest;
   options.command = {"sh", "-c", script};
-  return std::move(ChildProcess::start(options).value());
+  return ChildProcess::start(options).value();
 }
 
 TEST(ChildProcess, ExitStatusIsThatOfTheProgram) {

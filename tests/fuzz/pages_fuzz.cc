@@ -63,7 +63,7 @@ std::vector<std::byte> frames_from(std::span<const std::byte> input) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const auto memory = std::move(vmm::GuestMemory::create({.size = 16_MiB}).value());
+  static const auto memory = vmm::GuestMemory::create({.size = 16_MiB}).value();
   vmm::DirtyBitmap populated(memory->page_count());
   const auto bytes = std::as_bytes(std::span(data, size));
   for (const bool fixed : {false, true}) {

@@ -69,8 +69,8 @@ class BufferChannel final : public Channel {
 
 TEST(Allocations, NoneWhileIterating) {
   if (!GODWIT_COUNTS_ALLOCATIONS) GTEST_SKIP() << "a sanitizer owns operator new";
-  const auto source = std::move(vmm::GuestMemory::create({.size = 16_MiB}).value());
-  const auto target = std::move(vmm::GuestMemory::create({.size = 16_MiB}).value());
+  const auto source = vmm::GuestMemory::create({.size = 16_MiB}).value();
+  const auto target = vmm::GuestMemory::create({.size = 16_MiB}).value();
   vmm::DirtyBitmap dirty(source->page_count());
   vmm::DirtyBitmap populated(source->page_count());
   for (uint64_t p = 0; p < source->page_count(); p += 1 + p % 5) {

@@ -29,8 +29,8 @@ void fill(std::byte* page, Content content, uint32_t seed) {
 class PageTransfer : public testing::Test {
  protected:
   PageTransfer()
-      : source(std::move(vmm::GuestMemory::create({.size = 16_MiB}).value())),
-        target(std::move(vmm::GuestMemory::create({.size = 16_MiB}).value())),
+      : source(vmm::GuestMemory::create({.size = 16_MiB}).value()),
+        target(vmm::GuestMemory::create({.size = 16_MiB}).value()),
         dirty(source->page_count()),
         populated(source->page_count()) {}
 

@@ -20,7 +20,7 @@ void World::leave() {
 FakeMachine::FakeMachine(World& world, const FakeGuest& guest, bool fill)
     : world_(world),
       guest_(guest),
-      memory_(std::move(vmm::GuestMemory::create({.size = guest.memory}).value())),
+      memory_(vmm::GuestMemory::create({.size = guest.memory}).value()),
       tracker_(*memory_) {
   if (!fill) return;
   for (uint64_t p = 0; p < guest_.filled_pages; ++p) {

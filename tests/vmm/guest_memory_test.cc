@@ -8,7 +8,7 @@ namespace godwit::vmm {
 namespace {
 
 std::unique_ptr<GuestMemory> make(ByteCount size) {
-  return std::move(GuestMemory::create({.size = size}).value());
+  return GuestMemory::create({.size = size}).value();
 }
 
 std::vector<std::byte> bytes(size_t n, int value) {
