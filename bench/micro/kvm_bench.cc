@@ -10,7 +10,6 @@ namespace {
 
 using namespace godwit::vmm;
 using vmm::test::kData;
-using vmm::test::Start;
 using vmm::test::TestGuest;
 
 constexpr uint64_t kRequest = 0x90000;  // g_rounds: round wanted, then round done
