@@ -1,0 +1,62 @@
+// A target host that has not what the guest needs, and a cable that is pulled.
+#include <fstream>
+
+#include "tests/e2e/fixture.h"
+#include "tests/e2e/link.h"
+
+namespace godwit::e2e {
+namespace {
+
+using testing::HasSubstr;
+
+class HostLimits : public E2eTest {
+ protected:
+  // The target refuses the guest for `reason`, before any page travels, and goes on waiting.
+  void expect_refused_at(Guest& target, const std::string& reason) {
+    const auto source = Guest::boot(a_, {.memory = "256M"});
+    const Move move = migrate(*source, target.url());
+    expect_stays(*source, move, reason);
+    EXPECT_THAT(move.reason(), HasSubstr("the target gave up"));
+    EXPECT_EQ(number_at(object_at(move.report, "ram"), "transferred"), 0);
+    EXPECT_EQ(target.state(), "receiving");
+    EXPECT_THAT(target.process().errors(), HasSubstr(reason));
+  }
+};
+
+TEST_F(HostLimits, HugePagesThatTheTargetDoesNotHaveAreNamedAtTheSource) {
+  if (read_text("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages") != "0\n")
+    GTEST_SKIP() << "this host has huge pages";
+  const auto target = receiver(b_, kPlain + Arguments{"--hugepages", "2M"});
+  expect_refused_at(*target, "hugepages-2048kB/nr_hugepages");
+}
+
+TEST_F(HostLimits, ATargetWithoutRoomForTheMemoryRefusesTheGuest) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need more address space than this test leaves";
+#endif
+  constexpr rlim_t kAddressSpace = 300u << 20;
+  const auto target = Guest::receive(b_, Arguments{"--listen", kAnyPort} + kPlain, "guest",
+                                     {.address_space = kAddressSpace});
+  expect_refused_at(*target, "Cannot allocate memory");
+}
+
+TEST_F(HostLimits, APulledCableLeavesTheGuestAtTheSource) {
+  Link link;
+  if (!link.why().empty()) GTEST_SKIP() << link.why();
+  Host left(dir_.path() / "left", link.left());
+  Host right(dir_.path() / "right", link.right());
+  const auto source = Guest::boot(left, {.workload = "ws=32M rate=5000"});
+  const Arguments impatient{"--plaintext", "--io-timeout", "1s"};
+  const auto target =
+      receiver(right, impatient, std::string("tcp://") + Link::kRightAddress + ":0");
+  const auto move =
+      start_migrate(*source, target->url(), impatient + Arguments{"--max-bandwidth", "16MiB"});
+  await_precopy(*source);
+  link.pull();
+  expect_stays(*source, end_of(*move), "1.");
+  EXPECT_EQ(target->exit_status(), kFailed);
+  source->expect_good_end();
+}
+
+}  // namespace
+}  // namespace godwit::e2e
