@@ -8,7 +8,6 @@
 namespace godwit::bench {
 namespace {
 
-constexpr auto kPatience = std::chrono::seconds(30);
 constexpr auto kBootPatience = std::chrono::seconds(120);
 constexpr auto kSettle = std::chrono::milliseconds(500);
 // The guest's own serial accesses take up to so long where KVM is software-backed.
@@ -16,8 +15,8 @@ constexpr double kOrdinaryIoGapMs = 0.5;
 
 }  // namespace
 
-Result<GuestSample> sample_guest(SerialClient& serial) {
-  GODWIT_ASSIGN(const GuestLine line, serial.ask('g', "report", kPatience));
+Result<GuestSample> sample_guest(SerialClient& serial, Nanoseconds patience) {
+  GODWIT_ASSIGN(const GuestLine line, serial.ask('g', "report", patience));
   GODWIT_ASSIGN(const double uptime, line.decimal("uptime_ms"));
   GODWIT_ASSIGN(const double pages, line.decimal("pages"));
   GODWIT_ASSIGN(const double gap, line.decimal("gap_max_us"));

@@ -8,13 +8,14 @@
 
 namespace godwit::bench {
 
-// A guest's report at one moment.
+// A guest's report at one moment; taking it resets the gap.
 struct GuestSample {
   double uptime_ms = 0;
   double pages = 0;   // written since the start
   double gap_ms = 0;  // the largest since the last `g`, serial accesses included
 };
-Result<GuestSample> sample_guest(SerialClient& serial);
+Result<GuestSample> sample_guest(SerialClient& serial,
+                                 Nanoseconds patience = std::chrono::seconds(30));
 // A full check of its memory; kCorrupt says what is wrong.
 Result<void> check_guest(SerialClient& serial);
 
