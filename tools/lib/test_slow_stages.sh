@@ -53,6 +53,7 @@ fuzz_one() {
   local seconds=$1 name=$2 corpus=build/fuzz/corpus/$2 seeds=tests/fuzz/corpus/${2%_fuzz}
   local folders=("$corpus")
   mkdir -p "$corpus" build/fuzz/crashes
+  : >"build/logs/$name.log"
   [ ! -d "$seeds" ] || folders+=("$seeds")
   if "build/fuzz/bin/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
     -artifact_prefix="build/fuzz/crashes/$name-" -verbosity=0 -print_final_stats=1 \
@@ -79,12 +80,7 @@ stage_fuzz() {
     note 'no fuzz target'
     return
   fi
-  if ! build_preset fuzz "$log" "${names[@]}"; then
-    fail
-    note 'does not build'
-    show_log "$log"
-    return
-  fi
+  build_preset fuzz "$log" "${names[@]}" || build_failed "$log"
   export -f fuzz_one
   printf '%s\0' "${names[@]}" >"$TMPDIR/fuzz-names"
   bounded $((fuzz_seconds * ${#names[@]} + 300)) "$log" xargs -0 -n 1 -P "$jobs" \

@@ -60,6 +60,13 @@ build_preset() {
     bounded 5400 "$log" cmake --build "build/$preset" -j "$jobs" "${targets[@]}" -- -k 0
 }
 
+# Counts it; what was built is tested all the same.
+build_failed() {
+  fail
+  note "does not build: build/logs/${1##*/}"
+  show_log "$1"
+}
+
 # run_ctest PRESET LOG [CTEST-OPTION...]: the counts come from its JUnit report.
 run_ctest() {
   local preset=$1 log=$2 report=$GODWIT_ROOT/build/logs/$1.junit.xml status=0 total failed skipped
@@ -109,13 +116,7 @@ matches_filter() { [ -z "$filter" ] || [[ $1 =~ $filter ]]; }
 # --- the stages
 
 stage_build() {
-  if build_preset release "$LOGS/build.log"; then
-    pass
-  else
-    fail
-    note 'see build/logs/build.log'
-    show_log "$LOGS/build.log"
-  fi
+  if build_preset release "$LOGS/build.log"; then pass; else build_failed "$LOGS/build.log"; fi
 }
 
 stage_unit() { run_ctest release "$LOGS/unit.log"; }
@@ -138,13 +139,8 @@ stage_format() {
 stage_asan() {
   export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1
   export UBSAN_OPTIONS=print_stacktrace=1
-  if build_preset asan "$LOGS/asan.log"; then
-    run_ctest asan "$LOGS/asan.log"
-  else
-    fail
-    note 'does not build'
-    show_log "$LOGS/asan.log"
-  fi
+  build_preset asan "$LOGS/asan.log" || build_failed "$LOGS/asan.log"
+  run_ctest asan "$LOGS/asan.log"
 }
 
 # The test binaries of the areas: what godwit_test() is called with there.
@@ -160,13 +156,8 @@ stage_tsan() {
   local targets
   export TSAN_OPTIONS=second_deadlock_stack=1:suppressions=$GODWIT_ROOT/tools/lib/tsan.supp
   mapfile -t targets < <(tsan_targets)
-  if build_preset tsan "$LOGS/tsan.log" "${targets[@]}"; then
-    run_ctest tsan "$LOGS/tsan.log" -L "^($(IFS='|' && printf '%s' "${targets[*]}"))\$"
-  else
-    fail
-    note 'does not build'
-    show_log "$LOGS/tsan.log"
-  fi
+  build_preset tsan "$LOGS/tsan.log" "${targets[@]}" || build_failed "$LOGS/tsan.log"
+  run_ctest tsan "$LOGS/tsan.log" -L "^($(IFS='|' && printf '%s' "${targets[*]}"))\$"
 }
 
 stage_bench() {
