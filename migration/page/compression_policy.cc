@@ -39,10 +39,11 @@ void CompressionPolicy::record(const Batch& batch) {
   ++window_batches_;
   window_bytes_ += batch.raw_bytes;
   window_time_ += batch.encode + batch.send;
-  if (window_batches_ >= kWindowBatches || lz4_cannot_win(batch)) end_window();
+  const bool hopeless = lz4_cannot_win(batch);
+  if (window_batches_ >= kWindowBatches || hopeless) end_window(hopeless);
 }
 
-void CompressionPolicy::end_window() {
+void CompressionPolicy::end_window(bool hopeless) {
   const Codec used = next();
   const auto ns = static_cast<double>(std::max<int64_t>(window_time_.count(), 1));
   score_[slot(used)] = static_cast<double>(window_bytes_) / ns;
@@ -51,8 +52,9 @@ void CompressionPolicy::end_window() {
   window_time_ = {};
   if (probing_) {
     probing_ = false;
-    // A change must be worth more than the noise.
-    const bool better = score_[slot(used)] > 1.05 * score_[slot(current_)];
+    // A change must be worth more than the noise, which on a busy host is large: one batch that
+    // finds the socket empty looks fast whatever it carries.
+    const bool better = !hopeless && score_[slot(used)] > 1.05 * score_[slot(current_)];
     if (better) current_ = used;
     backoff_ = better ? 1 : std::min(backoff_ * 2, kMaxWindowsBetweenProbes);
     windows_until_probe_ = backoff_;

@@ -36,7 +36,7 @@ class CompressionPolicy {
   static constexpr uint32_t kMaxWindowsBetweenProbes = 32;
 
   [[nodiscard]] bool lz4_cannot_win(const Batch& batch) const;
-  void end_window();
+  void end_window(bool hopeless);
 
   Compression mode_;
   Codec current_ = Codec::kRaw;
