@@ -20,7 +20,8 @@ constexpr const char* kDescription =
     "then on this is the process that `godwit run` would be.\n"
     "\n"
     "Connections that do not authenticate, or that do not speak the protocol, are dropped and the "
-    "wait goes on.";
+    "wait goes on. The address stays taken for 30 s after the arrival: a source that has lost the "
+    "connection at the handover asks there what became of its guest.";
 
 constexpr const char* kFooter = R"(
 EXAMPLES

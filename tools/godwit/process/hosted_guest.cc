@@ -11,6 +11,9 @@ namespace {
 
 constexpr int kExitFailed = 1;
 constexpr int kExitCancelled = 5;
+// How long a source whose connection broke at the handover may ask what became of the guest:
+// migration/PROTOCOL.md, "The handover argument".
+constexpr Nanoseconds kAnswerTime = std::chrono::seconds(30);
 
 }  // namespace
 
@@ -201,16 +204,18 @@ void HostedGuest::sending_ended(const MigrationRequest& request) {
 
 void HostedGuest::receiving_ended() {
   worker_.join();
+  const bool arrived = received_.machine != nullptr;
   {
     const std::lock_guard lock(worker_mutex_);
+    if (arrived) answering_ = std::move(receiver_);
     receiver_.reset();
   }
+  if (arrived) loop_.after(kAnswerTime, [this] { answering_.reset(); });
   migration::MigrationResult result;
   result.progress = news_.latest().progress;
   result.total_time = received_.total_time;
   result.error = received_.error;
   result.verify = received_.verify;
-  const bool arrived = received_.machine != nullptr;
   const bool cancelled = received_.error && received_.error->code == Errc::kCancelled;
   result.progress.status = arrived     ? migration::Status::kCompleted
                            : cancelled ? migration::Status::kCancelled

@@ -93,6 +93,7 @@ class HostedGuest final : public Guest, public vmm::GuestEvents {
   std::mutex worker_mutex_;  // guards the two pointers against cancel_worker()
   std::unique_ptr<Sender> sender_;
   std::unique_ptr<Receiver> receiver_;
+  std::unique_ptr<Receiver> answering_;  // after the arrival; it listens on
   std::atomic<bool> guest_is_over_{false};
   migration::MigrationResult sent_;   // handed from the worker to the loop
   migration::TargetResult received_;  // likewise
