@@ -140,7 +140,7 @@ TEST(StdioConsole, ATerminalIsPutBackAtExitToo) {
         static StdioEndpoint* never_destroyed = new StdioEndpoint(terminal, terminal);
         (void)never_destroyed;
         if (::write(terminal, "r", 1) != 1) return 10;
-        ::exit(0);
+        ::exit(0);  // NOLINT(concurrency-mt-unsafe): one thread
         return 0;
       },
       [&](int controller) {

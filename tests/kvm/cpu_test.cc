@@ -14,7 +14,6 @@ namespace {
 
 using testing::HasSubstr;
 using x86::CpuProfile;
-using x86::Register;
 
 class CpuTest : public testing::Test {
  protected:

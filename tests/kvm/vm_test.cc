@@ -12,7 +12,6 @@ namespace godwit::vmm::test {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 
 class VmTest : public testing::Test {
  protected:

@@ -11,7 +11,6 @@ namespace {
 
 using migration::Status;
 using support::Direction;
-using support::Fault;
 using support::FaultKind;
 using support::FaultScript;
 

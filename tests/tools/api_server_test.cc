@@ -78,8 +78,7 @@ TEST_F(ApiTest, MalformedHttpAndJsonAreAnswered400WithAReason) {
        {"nonsense\r\n\r\n", "GET  HTTP/1.1\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
         "PUT /api/v1/vm.pause HTTP/1.1\r\nContent-Length: minus\r\n\r\n",
         "PUT /api/v1/vm.pause HTTP/1.1\r\nContent-Length: 1\r\nConnection: close\r\n\r\n{",
-        "PUT /api/v1/vm.pause HTTP/1.1\r\nContent-Length: 9\r\nConnection: "
-        "close\r\n\r\n{\"now\":1}",
+        "PUT /api/v1/vm.pause HTTP/1.1\r\nContent-Length: 7\r\nConnection: close\r\n\r\n{\"n\":1}",
         "PUT /api/v1/vm.resume HTTP/1.1\r\nContent-Length: 2\r\nConnection: close\r\n\r\n[]"}) {
     const std::string answer = exchange(request);
     EXPECT_TRUE(is(answer, 400)) << request << " -> " << answer;

@@ -15,6 +15,7 @@ using namespace std::chrono_literals;
 // The file, or `text` itself after writing it there when GODWIT_UPDATE_GOLDEN is set.
 std::string golden(const std::string& name, const std::string& text) {
   const std::string path = std::string(GODWIT_GOLDEN_DIR) + "/" + name;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
   if (std::getenv("GODWIT_UPDATE_GOLDEN") != nullptr) std::ofstream(path) << text;
   std::ifstream file(path);
   std::stringstream content;

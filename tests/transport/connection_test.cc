@@ -133,7 +133,7 @@ class FullListener {
     target = {.host = "127.0.0.1", .port = ntohs(address.sin_port)};
     for (auto& filler : fillers_) {
       filler = UniqueFd(check_syscall(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), "socket"));
-      ::connect(filler.get(), raw, size);
+      (void)::connect(filler.get(), raw, size);
     }
   }
   Endpoint target;

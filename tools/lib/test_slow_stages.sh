@@ -4,7 +4,7 @@
 
 # What clang-tidy's verdict on a file depends on besides the file: roughly, and on the safe side.
 tidy_context() {
-  { sources '*.h' | xargs -0 -r cat; cat .clang-tidy; "$1" --version; } | sha256sum | cut -c1-32
+  { sources '*.h' '*.clang-tidy' | xargs -0 -r cat; "$1" --version; } | sha256sum | cut -c1-32
 }
 
 # tidy_one TOOL CONTEXT FILE: leaves a stamp in build/tidy when the file passes. The path-sensitive
