@@ -43,7 +43,8 @@ Result<> check_host(const KvmVm& vm, const KvmCapabilities& caps, const VmConfig
 class Vm::Impl final : public VcpuEvents {
  public:
   // Everything that can fail because of the host or the configuration happens here.
-  static Result<std::unique_ptr<Impl>> create(const VmConfig& config);
+  static Result<std::unique_ptr<Impl>> create(const VmConfig& config,
+                                              std::unique_ptr<GuestMemory> memory);
   ~Impl() override { shut_down(); }
 
   VcpuEvents::Outcome handle_exit(KvmVcpu& vcpu, int result) override;
@@ -84,9 +85,11 @@ class Vm::Impl final : public VcpuEvents {
   [[nodiscard]] Arch::ForEachVcpu for_each_vcpu();
 };
 
-Result<std::unique_ptr<Vm::Impl>> Vm::Impl::create(const VmConfig& config) {
+Result<std::unique_ptr<Vm::Impl>> Vm::Impl::create(const VmConfig& config,
+                                                   std::unique_ptr<GuestMemory> memory) {
   GODWIT_ASSIGN(auto system, KvmSystem::open());
   std::unique_ptr<Impl> impl(new Impl(std::move(system)));
+  impl->memory_ = std::move(memory);
   try {
     GODWIT_TRY(impl->build(config));
   } catch (const std::system_error& error) {
@@ -100,7 +103,9 @@ Result<> Vm::Impl::build(const VmConfig& config) {
   vm_ = std::make_shared<KvmVm>(system_);
   const KvmCapabilities caps = probe_capabilities(*vm_);
   GODWIT_TRY(check_host(*vm_, caps, config));
-  GODWIT_ASSIGN(memory_, GuestMemory::create(config.memory));
+  if (!memory_) {
+    GODWIT_ASSIGN(memory_, GuestMemory::create(config.memory));
+  }
   // Slots before the interrupt controllers: the first slot after them takes milliseconds.
   slots_ = std::make_unique<MemorySlots>(*vm_, *memory_);
   dispatcher_ = std::make_unique<ExitDispatcher>(ports_, mmio_, *slots_);
@@ -252,8 +257,9 @@ Result<> Vm::Impl::load_devices(std::span<const StateSection> sections) {
 Vm::Vm(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Vm::~Vm() = default;
 
-Result<std::unique_ptr<Vm>> Vm::create(const VmConfig& config) {
-  GODWIT_ASSIGN(auto impl, Impl::create(config));
+Result<std::unique_ptr<Vm>> Vm::create(const VmConfig& config,
+                                       std::unique_ptr<GuestMemory> memory) {
+  GODWIT_ASSIGN(auto impl, Impl::create(config, std::move(memory)));
   return std::unique_ptr<Vm>(new Vm(std::move(impl)));
 }
 

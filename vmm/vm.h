@@ -37,7 +37,9 @@ class Vm final : public Machine {
  public:
   // Errors: kUnsupported (what KVM here cannot do, by name), kInvalidArgument, kIncompatible (a
   // given `cpu` that this host cannot run, each difference on a line), kExhausted.
-  static Result<std::unique_ptr<Vm>> create(const VmConfig& config);
+  // `memory`: made earlier, as config.memory says; without it, it is made here.
+  static Result<std::unique_ptr<Vm>> create(const VmConfig& config,
+                                            std::unique_ptr<GuestMemory> memory = nullptr);
   ~Vm() override;
 
   [[nodiscard]] IoBus& port_bus();

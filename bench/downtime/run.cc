@@ -31,6 +31,7 @@ Result<GodwitPair> start_godwit(const BenchSetup& setup, const Case& c) {
   options.binary = setup.godwit;
   options.work_dir = setup.work_dir;
   options.preallocate = c.preallocate;
+  options.memory = fmt::format("{}M", c.memory.value >> 20);
   const bool shaped = c.link == Link::kShaped;
   GodwitPair pair;
   options.name = "target";
@@ -40,7 +41,6 @@ Result<GodwitPair> start_godwit(const BenchSetup& setup, const Case& c) {
   GODWIT_ASSIGN(pair.target, GodwitProcess::start(options));
   options.name = "source";
   options.listen.clear();
-  options.memory = fmt::format("{}M", c.memory.value >> 20);
   options.command_line = c.workload;
   if (shaped) options.prefix = setup.shaped->source_prefix();
   GODWIT_ASSIGN(pair.source, GodwitProcess::start(options));

@@ -17,6 +17,7 @@ std::vector<std::string> arguments_of(const GodwitOptions& o,
     if (!o.command_line.empty()) args.insert(args.end(), {"--cmdline", o.command_line});
   } else {
     args.insert(args.end(), {"receive", "--name", o.name, "--listen", o.listen});
+    if (o.preallocate) args.insert(args.end(), {"--memory", o.memory});
     if (o.tls_dir.empty()) {
       args.emplace_back("--plaintext");
     } else {

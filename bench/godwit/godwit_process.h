@@ -19,7 +19,7 @@ struct GodwitOptions {
   std::string binary = "godwit";   // a path, or looked for in PATH
   std::string name = "guest";      // --name; files in work_dir begin with it
   std::filesystem::path work_dir;  // exists; log, serial socket and run directory are in it
-  std::string memory = "1G";       // run only
+  std::string memory = "1G";       // receiving: made in advance, if preallocated
   unsigned cpus = 1;               // run only
   std::string kernel = "builtin:workload";  // run only
   std::string command_line;                 // run only

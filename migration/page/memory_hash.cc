@@ -1,8 +1,7 @@
 #include "migration/page/memory_hash.h"
 
-#include <xxhash.h>
-
 #include "migration/page/zero.h"
+#include "migration/wire/xxh3.h"
 
 namespace godwit::migration {
 

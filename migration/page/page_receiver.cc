@@ -1,12 +1,12 @@
 #include "migration/page/page_receiver.h"
 
 #include <lz4.h>
-#include <xxhash.h>
 
 #include <bit>
 #include <cstring>
 
 #include "migration/page/zero.h"
+#include "migration/wire/xxh3.h"
 
 namespace godwit::migration {
 namespace {

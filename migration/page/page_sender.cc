@@ -1,7 +1,6 @@
 #include "migration/page/page_sender.h"
 
 #include <lz4.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <bit>
@@ -9,6 +8,7 @@
 
 #include "migration/page/zero.h"
 #include "migration/transport/rate_limiter.h"
+#include "migration/wire/xxh3.h"
 
 namespace godwit::migration {
 

@@ -42,7 +42,7 @@ Result<> SocketChannel::receive(std::span<const MutableBuffer> buffers) {
   vectors_.push_back({read_ahead_.data(), read_ahead_.size()});
   std::span<iovec> vectors = vectors_;
   while (true) {
-    const auto count = socket_->read_some(vectors);
+    const auto count = socket_->read_some(vectors, missing);
     if (!count) return remember(count.error());
     if (*count == 0) return remember(socket_->closed_by_peer("receiving"));
     if (*count >= missing) {

@@ -51,6 +51,10 @@ void set_stream_options(int fd) {
              "setsockopt(TCP_NOTSENT_LOWAT)");
 }
 
+void set_wake_bytes(int fd, int bytes) {
+  set_option(fd, SOL_SOCKET, SO_RCVLOWAT, bytes, "setsockopt(SO_RCVLOWAT)");
+}
+
 void set_user_timeout(int fd, Nanoseconds timeout) {
   if (!is_tcp(fd)) return;
   // 0 would mean the system's default of many minutes.

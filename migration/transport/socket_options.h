@@ -9,6 +9,9 @@ namespace godwit::migration {
 void set_stream_options(int fd);
 // TCP_USER_TIMEOUT (tcp(7)): the connection dies when sent bytes stay unacknowledged for so long.
 void set_user_timeout(int fd, Nanoseconds timeout);
+// SO_RCVLOWAT (socket(7)): poll() calls a TCP socket readable once so many bytes have come, the
+// stream ended, or the receive buffer is full.
+void set_wake_bytes(int fd, int bytes);
 // Whether `fd` is a TCP socket.
 bool is_tcp(int fd);
 

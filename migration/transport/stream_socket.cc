@@ -43,7 +43,7 @@ std::span<iovec> drop_front(std::span<iovec> vectors, size_t count) {
 }
 
 StreamSocket::StreamSocket(UniqueFd fd, std::string peer)
-    : fd_(std::move(fd)), peer_(std::move(peer)) {
+    : fd_(std::move(fd)), peer_(std::move(peer)), tcp_(is_tcp(fd_.get())) {
   set_stream_options(fd_.get());
   set_timeout(kDefaultIoTimeout);
 }
@@ -93,15 +93,30 @@ Result<std::optional<size_t>> StreamSocket::read_now(std::span<const iovec> vect
   }
 }
 
-Result<size_t> StreamSocket::read_some(std::span<const iovec> vectors) {
+Result<size_t> StreamSocket::read_some(std::span<const iovec> vectors, size_t wanted) {
   while (true) {
     GODWIT_ASSIGN(const auto count, read_now(vectors));
     if (count) return *count;
-    GODWIT_TRY(wait_for_progress(POLLIN, "receiving"));
+    wake_when_readable(wanted);
+    const Result<> progress = wait_for_progress(POLLIN, "receiving");
+    if (progress) continue;
+    // Fewer bytes than would have woken us are progress too.
+    GODWIT_ASSIGN(const auto late, read_now(vectors));
+    if (late) return *late;
+    return progress.error();
   }
 }
 
+void StreamSocket::wake_when_readable(size_t wanted) {
+  if (!tcp_) return;
+  const int bytes = static_cast<int>(std::clamp<size_t>(wanted, 1, kWakeBytes));
+  if (bytes == wake_bytes_) return;
+  set_wake_bytes(fd_.get(), bytes);
+  wake_bytes_ = bytes;
+}
+
 Result<bool> StreamSocket::wait_readable(Nanoseconds limit) {
+  wake_when_readable(1);
   return wait(POLLIN, std::min(deadline_after(limit), deadline_), "waiting for bytes");
 }
 

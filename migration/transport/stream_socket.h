@@ -17,6 +17,8 @@
 namespace godwit::migration {
 
 inline constexpr Nanoseconds kDefaultIoTimeout = std::chrono::seconds(10);
+// Enough to be worth a wake-up, and little beside any receive buffer.
+inline constexpr size_t kWakeBytes = 128 << 10;
 
 // Threads: one at a time uses it; shutdown(), cancelled() and stats() may come from any thread
 // while the object lives (the owner joins those threads before destroying it).
@@ -28,8 +30,9 @@ class StreamSocket {
 
   // Sends every byte of `vectors` (used up as they go), at most IOV_MAX of them in one system call.
   Result<> write_all(std::span<iovec> vectors);
-  // Receives at least one byte; 0 at the end of the stream.
-  Result<size_t> read_some(std::span<const iovec> vectors);
+  // Receives at least one byte; 0 at the end of the stream. Where it must wait it is woken once
+  // `wanted` bytes are there (or kWakeBytes, if fewer; on TCP): not by every packet.
+  Result<size_t> read_some(std::span<const iovec> vectors, size_t wanted = 1);
   // Like read_some, but without waiting: no value when nothing is there.
   Result<std::optional<size_t>> read_now(std::span<const iovec> vectors);
   // Whether bytes, the end of the stream or an error can be read before `limit` passes.
@@ -54,11 +57,14 @@ class StreamSocket {
   // True when `events` can be served before `deadline`.
   Result<bool> wait(short events, TimePoint deadline, std::string_view doing);
   Result<> wait_for_progress(short events, std::string_view doing);
+  void wake_when_readable(size_t wanted);
   [[nodiscard]] Error failed(int errno_value, std::string_view doing) const;
   [[nodiscard]] Error cancelled_error(std::string_view doing) const;
 
   UniqueFd fd_;
   std::string peer_;
+  bool tcp_;
+  int wake_bytes_ = 1;  // SO_RCVLOWAT as it stands
   Nanoseconds timeout_ = kDefaultIoTimeout;
   TimePoint deadline_ = TimePoint::max();
   std::atomic<bool> cancelled_{false};

@@ -1,12 +1,12 @@
 // XXH3-64 over bytes that do not lie behind one another.
 #pragma once
-#include <xxhash.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
 #include <span>
+
+#include "migration/wire/xxh3.h"
 
 namespace godwit::migration {
 

@@ -1,8 +1,13 @@
 // Guests that move and arrive: by any kind of link, again and again, running and paused.
+#include <fmt/format.h>
+
 #include "tests/e2e/fixture.h"
 
 namespace godwit::e2e {
 namespace {
+
+using testing::HasSubstr;
+using testing::Not;
 
 class Moving : public E2eTest {
  protected:
@@ -28,6 +33,25 @@ TEST_F(Moving, TlsOverIpv6) {
 
 TEST_F(Moving, AUnixSocket) {
   expect_move_over("unix://" + (dir_.path() / "link").string(), kPlain);
+}
+
+TEST_F(Moving, IntoMemoryThatWasMadeInAdvance) {
+  const auto source = Guest::boot(a_, {.memory = "64M"});
+  const auto target = receiver(b_, kPlain + Arguments{"--memory", "64M", "--prealloc"});
+  EXPECT_THAT(read_text(fmt::format("/proc/{}/maps", target->process().pid())),
+              HasSubstr("godwit-guest-ram"));
+  expect_completed(migrate(*source, target->url(), kPlain + Arguments{"--verify"}));
+  EXPECT_THAT(target->process().errors(), Not(HasSubstr("does not fit")));
+  target->expect_good_end();
+}
+
+TEST_F(Moving, AGuestOfAnotherSizeThanWasExpectedArrivesToo) {
+  const auto source = Guest::boot(a_, {.memory = "64M"});
+  const auto target = receiver(b_, kPlain + Arguments{"--memory", "32M"});
+  expect_completed(migrate(*source, target->url(), kPlain + Arguments{"--verify"}));
+  EXPECT_THAT(target->process().errors(),
+              HasSubstr("the guest has 64.0 MiB of memory, not the 32.0 MiB that --memory says"));
+  target->expect_good_end();
 }
 
 TEST_F(Moving, TenTimesBackAndForthLosesNothing) {

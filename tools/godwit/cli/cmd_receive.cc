@@ -25,7 +25,11 @@ constexpr const char* kDescription =
 
 constexpr const char* kFooter = R"(
 EXAMPLES
-       godwit receive --name web --listen tcp://0.0.0.0:7000 --tls-dir ~/godwit-tls --prealloc
+       godwit receive --name web --listen tcp://0.0.0.0:7000 --tls-dir ~/godwit-tls
+
+       Have the memory ready before the guest comes:
+           godwit receive --name web --listen tcp://0.0.0.0:7000 --tls-dir ~/godwit-tls \
+               --memory 8G --prealloc
 
        Let in only the host that calls itself host1:
            godwit receive --name web --listen 'tcp://[::]:7000' --tls-dir ~/godwit-tls \
@@ -94,6 +98,10 @@ void add_receive_command(CLI::App& app, Action& action) {
   add_name_option(command, options.name);
   add_listen_options(command, options.listen);
   add_console_option(command, options.console);
+  add_memory_size_option(command, options.memory.size,
+                         "Makes this much memory ready before the guest comes, so that with "
+                         "--prealloc the migration does not wait for it. A guest of another size "
+                         "is received all the same, without that.");
   add_memory_backing_options(command, options.memory);
   add_dirty_tracking_option(command, options.dirty_tracking);
   add_log_options(command, state->log);

@@ -57,16 +57,6 @@ Result<uint32_t> parse_cpus(const std::string& text) {
   return count;
 }
 
-Result<ByteCount> parse_memory(const std::string& text) {
-  GODWIT_ASSIGN(const ByteCount size, parse_size(text));
-  if (size < vmm::kMinGuestMemory || size > vmm::kMaxGuestMemory || size.value % (2_MiB).value != 0)
-    return make_error(Errc::kInvalidArgument,
-                      "'{}' cannot be a guest's memory: it must be {} to {}, in steps of 2 MiB",
-                      text, format_size(vmm::kMinGuestMemory.value),
-                      format_size(vmm::kMaxGuestMemory.value));
-  return size;
-}
-
 struct RunCommand {
   RunOptions options;
   LogOptions log;
@@ -98,8 +88,8 @@ void add_run_command(CLI::App& app, Action& action) {
   CLI::App& command = add_command(app, "run", "boot a guest and be its VMM", kDescription,
                                   std::string(kFooter) + kFilesSection);
   add_name_option(command, options.name);
-  add_parsed(command, "--memory", options.vm.memory.size, parse_memory, "SIZE", "",
-             "The guest's memory: 16M to 4T, in steps of 2M.")
+  add_memory_size_option(command, options.vm.memory.size,
+                         "The guest's memory: 16M to 4T, in steps of 2M.")
       ->required();
   add_kernel_options(command, options);
   add_parsed(command, "--cpus", options.vm.vcpus, parse_cpus, "N", "1",

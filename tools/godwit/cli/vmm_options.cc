@@ -42,6 +42,16 @@ Result<std::string> check_console(const std::string& text) {
 
 }  // namespace
 
+Result<ByteCount> parse_guest_memory(const std::string& text) {
+  GODWIT_ASSIGN(const ByteCount size, parse_size(text));
+  if (size < vmm::kMinGuestMemory || size > vmm::kMaxGuestMemory || size.value % (2_MiB).value != 0)
+    return make_error(Errc::kInvalidArgument,
+                      "'{}' cannot be a guest's memory: it must be {} to {}, in steps of 2 MiB",
+                      text, format_size(vmm::kMinGuestMemory.value),
+                      format_size(vmm::kMaxGuestMemory.value));
+  return size;
+}
+
 void add_name_option(CLI::App& command, std::string& name) {
   add_parsed(command, "--name", name, parse_instance_name, "NAME", "",
              "The instance's name on this host, by which the other commands call it: 1 to 48 "
@@ -54,6 +64,10 @@ void add_console_option(CLI::App& command, std::string& console) {
              "Where the guest's serial port (COM1) leads: stdio (this terminal; the guest then "
              "gets every key, Ctrl-C too), file=PATH (output alone), unix=PATH (a socket to "
              "connect to), pty (a new one; `godwit info` shows its name), null or none (nowhere).");
+}
+
+CLI::Option* add_memory_size_option(CLI::App& command, ByteCount& size, const std::string& text) {
+  return add_parsed(command, "--memory", size, parse_guest_memory, "SIZE", "", text);
 }
 
 void add_memory_backing_options(CLI::App& command, vmm::MemoryConfig& memory) {
@@ -70,10 +84,12 @@ void add_memory_backing_options(CLI::App& command, vmm::MemoryConfig& memory) {
           "(/proc/sys/vm/nr_hugepages), or transparent to let the kernel merge ordinary pages "
           "where it can. Without the option: ordinary pages.")
       ->type_name("SIZE");
-  command.add_flag("--prealloc", memory.prealloc,
-                   "Takes all guest memory from the host now instead of at first use: a host that "
-                   "has not enough says so at once, and a migration into this process does not "
-                   "wait for pages.");
+  command.add_flag(
+      "--prealloc", memory.prealloc,
+      "Takes all guest memory from the host now instead of at first use: a host that "
+      "has not enough says so at once. Receiving, that is when the guest's size is known: "
+      "as the migration begins, or before it with --memory. Memory taken in advance "
+      "counts as touched: the next migration reads all of it.");
 }
 
 void add_dirty_tracking_option(CLI::App& command, DirtyTracking& tracking) {

@@ -10,6 +10,8 @@ namespace godwit::tools {
 
 void add_name_option(CLI::App& command, std::string& name);
 void add_console_option(CLI::App& command, std::string& console);
+// 16M to 4T in steps of 2M.
+CLI::Option* add_memory_size_option(CLI::App& command, ByteCount& size, const std::string& text);
 void add_memory_backing_options(CLI::App& command, vmm::MemoryConfig& memory);
 void add_dirty_tracking_option(CLI::App& command, vmm::DirtyTracking& tracking);
 // Which of the two was chosen; checked by require_security().

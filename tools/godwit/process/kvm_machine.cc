@@ -1,8 +1,10 @@
 #include "tools/godwit/process/kvm_machine.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "bench/workload/workload.h"
+#include "tools/godwit/text/units.h"
 #include "vmm/boot/image.h"
 #include "vmm/boot/kernel.h"
 
@@ -23,9 +25,10 @@ std::string describe_console(const std::string& asked, const std::string& path) 
 
 Result<std::unique_ptr<KvmMachine>> KvmMachine::create(const vmm::VmConfig& config,
                                                        const std::string& console,
-                                                       const MachineEvents& events) {
+                                                       const MachineEvents& events,
+                                                       std::unique_ptr<vmm::GuestMemory> memory) {
   GODWIT_ASSIGN(const devices::ConsoleConfig serial, devices::parse_console(console));
-  GODWIT_ASSIGN(auto vm, vmm::Vm::create(config));
+  GODWIT_ASSIGN(auto vm, vmm::Vm::create(config, std::move(memory)));
   std::unique_ptr<KvmMachine> machine(new KvmMachine(std::move(vm)));
   machine->vm_->set_events(events.guest);
   machine->vm_->set_fault_handler(events.fault);
@@ -57,6 +60,25 @@ void KvmMachine::shut_down(bool elsewhere) noexcept {
   if (board_) board_->shut_down(elsewhere ? devices::Unsent::kDiscard : devices::Unsent::kSend);
 }
 
+Result<std::unique_ptr<KvmMachineFactory>> KvmMachineFactory::make(const ReceiveOptions& options,
+                                                                   MachineEvents events) {
+  std::unique_ptr<KvmMachineFactory> factory(new KvmMachineFactory(options, std::move(events)));
+  if (options.memory.size.value != 0) {
+    GODWIT_ASSIGN(factory->prepared_, vmm::GuestMemory::create(options.memory));
+  }
+  return factory;
+}
+
+std::unique_ptr<vmm::GuestMemory> KvmMachineFactory::take_prepared(ByteCount wanted) {
+  if (!prepared_ || prepared_->size() == wanted) return std::move(prepared_);
+  spdlog::warn(
+      "the guest has {} of memory, not the {} that --memory says: what was made in "
+      "advance does not fit and is given back",
+      format_size(wanted.value), format_size(prepared_->size().value));
+  prepared_.reset();
+  return nullptr;
+}
+
 Result<std::unique_ptr<vmm::Machine>> KvmMachineFactory::create(
     const vmm::MachineDescription& wanted) {
   const auto differences = devices::compare_devices(wanted.devices, devices::board_devices());
@@ -68,7 +90,8 @@ Result<std::unique_ptr<vmm::Machine>> KvmMachineFactory::create(
   config.vcpus = wanted.vcpus;
   config.cpu = wanted.cpu;
   config.dirty_tracking = options_.dirty_tracking;
-  GODWIT_ASSIGN(auto machine, KvmMachine::create(config, options_.console, events_));
+  GODWIT_ASSIGN(auto machine, KvmMachine::create(config, options_.console, events_,
+                                                 take_prepared(wanted.memory_size)));
   return std::unique_ptr<vmm::Machine>(std::move(machine));
 }
 

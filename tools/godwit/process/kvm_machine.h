@@ -21,9 +21,9 @@ struct MachineEvents {
 class KvmMachine final : public GuestMachine {
  public:
   // `events.guest` outlives the machine. Errors: as Vm's and Board's.
-  static Result<std::unique_ptr<KvmMachine>> create(const vmm::VmConfig& config,
-                                                    const std::string& console,
-                                                    const MachineEvents& events);
+  static Result<std::unique_ptr<KvmMachine>> create(
+      const vmm::VmConfig& config, const std::string& console, const MachineEvents& events,
+      std::unique_ptr<vmm::GuestMemory> memory = nullptr);
   ~KvmMachine() override;
 
   // Loads what the options name and puts the boot vCPU at its start.
@@ -54,13 +54,20 @@ class KvmMachine final : public GuestMachine {
 // Makes the machine for a guest that arrives.
 class KvmMachineFactory final : public vmm::MachineFactory {
  public:
-  KvmMachineFactory(const ReceiveOptions& options, MachineEvents events)
-      : options_(options), events_(std::move(events)) {}
+  // Makes the memory now if the options name its size. Errors: as GuestMemory::create.
+  static Result<std::unique_ptr<KvmMachineFactory>> make(const ReceiveOptions& options,
+                                                         MachineEvents events);
   Result<std::unique_ptr<vmm::Machine>> create(const vmm::MachineDescription& wanted) override;
 
  private:
+  KvmMachineFactory(const ReceiveOptions& options, MachineEvents events)
+      : options_(options), events_(std::move(events)) {}
+  // What was made in advance, if it fits; otherwise it is given back to the host.
+  std::unique_ptr<vmm::GuestMemory> take_prepared(ByteCount wanted);
+
   const ReceiveOptions& options_;
   MachineEvents events_;
+  std::unique_ptr<vmm::GuestMemory> prepared_;
 };
 
 }  // namespace godwit::tools

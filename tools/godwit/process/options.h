@@ -20,7 +20,8 @@ struct ReceiveOptions {
   std::string name;
   std::string console = "stdio";
   ListenRequest listen;
-  // How this host gives memory; the size and the vCPUs come with the guest.
+  // How this host gives memory. The vCPUs come with the guest and so does the size; one that is
+  // given here is the memory to make before the guest comes.
   vmm::MemoryConfig memory;
   vmm::DirtyTracking dirty_tracking = vmm::DirtyTracking::kAuto;
 };

@@ -32,9 +32,9 @@ class Process {
   MachineEvents events() {
     return {guest_, [this](const std::string& text) { guest_.fault(text); }};
   }
-  vmm::MachineFactory& make_factory(const ReceiveOptions& options) {
-    factory_ = std::make_unique<KvmMachineFactory>(options, events());
-    return *factory_;
+  Result<vmm::MachineFactory*> make_factory(const ReceiveOptions& options) {
+    GODWIT_ASSIGN(factory_, KvmMachineFactory::make(options, events()));
+    return factory_.get();
   }
   int run() {
     // Not earlier: until here a signal simply ends the process, however long memory takes to
@@ -86,8 +86,9 @@ Result<int> receive_guest(const ReceiveOptions& options) {
   ignore_broken_pipes();
   GODWIT_ASSIGN(const auto process, Process::create(options.name, ""));
   std::string bound;
-  GODWIT_ASSIGN(auto receiver, make_receiver(options.listen, process->make_factory(options),
-                                             process->guest().observer(), bound));
+  GODWIT_ASSIGN(vmm::MachineFactory* const factory, process->make_factory(options));
+  GODWIT_ASSIGN(auto receiver,
+                make_receiver(options.listen, *factory, process->guest().observer(), bound));
   process->guest().receive(std::move(receiver), bound);
   return process->run();
 }
