@@ -29,6 +29,7 @@ struct TargetResult {
 class MigrationTarget {
  public:
   using Observer = std::function<void(const Progress&)>;
+  using OnSettled = std::function<void(const std::optional<MigrationResult>&)>;
 
   // All outlive the target.
   MigrationTarget(Acceptor& acceptor, vmm::MachineFactory& factory,
@@ -39,6 +40,13 @@ class MigrationTarget {
   // protocol, bad hello) is dropped and the wait goes on. On failure everything received is gone
   // and the guest stays at the source.
   TargetResult run();
+
+  // To be set before run(). Called once after run() has returned a machine, on a thread of the
+  // target's own: with the source's figures when it has confirmed that it knows of the guest's
+  // arrival, with nothing when it has not within 30 s. Until then the target answers, beside its
+  // work, a source that asks what became of the guest; afterwards it may be destroyed (not in the
+  // call itself).
+  void on_settled(OnSettled settled);
 
   // Gives up, unless COMMIT has arrived. Any thread.
   void cancel() noexcept;

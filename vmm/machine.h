@@ -64,7 +64,11 @@ class Machine {
   virtual void save(ByteWriter& out) = 0;
   // Loads a saved state into a machine that has never run, any number of times; the last one
   // counts. The bytes come from a peer: every one is checked; on error the machine must not run.
-  virtual Result<> load(std::span<const std::byte> state) = 0;
+  // Guest time goes on by what has passed since the saving. `clock_offset`, this host's
+  // CLOCK_MONOTONIC minus the saving host's, tells how much that is, whatever the wall clocks of
+  // the two say; without it (a state from a file) CLOCK_REALTIME has to.
+  virtual Result<> load(std::span<const std::byte> state,
+                        std::optional<Nanoseconds> clock_offset) = 0;
 
   // The moment just before the first vCPU entered guest code after the last resume(). Waits for
   // it, at most `limit`.

@@ -57,7 +57,7 @@ class Vm::Impl final : public VcpuEvents {
   PauseTimes pause();
   void resume();
   void save(ByteWriter& out);
-  Result<> load(std::span<const std::byte> state);
+  Result<> load(std::span<const std::byte> state, std::optional<Nanoseconds> clock_offset);
   Result<> start_at(const BootEntry& entry);
   [[nodiscard]] MachineDescription describe() const;
 
@@ -204,14 +204,14 @@ void Vm::Impl::save(ByteWriter& out) {
   }
 }
 
-Result<> Vm::Impl::load(std::span<const std::byte> state) {
+Result<> Vm::Impl::load(std::span<const std::byte> state, std::optional<Nanoseconds> clock_offset) {
   GODWIT_CHECK(!has_run_, "load() into a machine that has run");
   // Until it has worked: a machine with half a state must not run.
   load_failed_ = true;
   GODWIT_ASSIGN(const auto sections, read_sections(state));
   GODWIT_TRY(arch_->stage(sections));
   GODWIT_TRY(load_devices(sections));
-  GODWIT_TRY(arch_->apply(vcpus_, for_each_vcpu()));
+  GODWIT_TRY(arch_->apply(vcpus_, for_each_vcpu(), clock_offset));
   load_failed_ = false;
   return {};
 }
@@ -309,8 +309,8 @@ bool Vm::running() const {
 void Vm::save(ByteWriter& out) {
   impl_->save(out);
 }
-Result<> Vm::load(std::span<const std::byte> state) {
-  return impl_->load(state);
+Result<> Vm::load(std::span<const std::byte> state, std::optional<Nanoseconds> clock_offset) {
+  return impl_->load(state, clock_offset);
 }
 std::optional<TimePoint> Vm::wait_first_entry(Nanoseconds limit) {
   return impl_->set_->wait_first_entry(limit);

@@ -68,7 +68,7 @@ class Vm final : public Machine {
   void resume() override;
   bool running() const override;
   void save(ByteWriter& out) override;
-  Result<> load(std::span<const std::byte> state) override;
+  Result<> load(std::span<const std::byte> state, std::optional<Nanoseconds> clock_offset) override;
   std::optional<TimePoint> wait_first_entry(Nanoseconds limit) override;
 
  private:

@@ -107,7 +107,7 @@ void BM_LoadState(benchmark::State& state) {
   const std::vector<std::byte> saved = source.save();
   TestGuest target(config);
   for (auto _ : state) {
-    if (const auto loaded = target.vm().load(saved); !loaded) {
+    if (const auto loaded = target.vm().load(saved, std::nullopt); !loaded) {
       state.SkipWithError(loaded.error().message.c_str());
       break;
     }

@@ -56,6 +56,11 @@ class MigrationSource::Impl {
   Result<> check_hash(const wire::Loaded& loaded);
   Result<> commit(const wire::Loaded& loaded);
   Nanoseconds switchover_limit() const;
+  [[nodiscard]] Nanoseconds predicted_downtime() const;
+  [[nodiscard]] wire::Settled settled() const;
+  [[nodiscard]] wire::StateHead state_head(bool rehearsal, uint32_t iteration) const {
+    return {rehearsal, iteration, clock_.offset().count()};
+  }
   void fill_ledger(const wire::Loaded& loaded, const wire::Resumed& resumed);
   // the end
   void give_up(const Error& error);
@@ -87,6 +92,7 @@ class MigrationSource::Impl {
   ClockSync clock_;
   Convergence convergence_;
   BudgetTerms terms_;
+  Nanoseconds hash_time_{};  // with verify: estimated
   vmm::DirtyBitmap sending_;
   vmm::DirtyBitmap found_;
   uint64_t found_pages_ = 0;

@@ -31,10 +31,10 @@ Result<> MigrationSource::Impl::iterate_until_switchover() {
                                      .terms = terms_};
     const bool was_converging = convergence_.converging();
     const Decision decision = convergence_.decide(sample);
-    result_.iterations.back().predicted_downtime = convergence_.predicted();
+    result_.iterations.back().predicted_downtime = predicted_downtime();
     {
       const std::lock_guard lock(mutex_);
-      progress_.expected_downtime = convergence_.predicted();
+      progress_.expected_downtime = predicted_downtime();
       progress_.converging = convergence_.converging();
     }
     spdlog::debug("migration: iteration {}: {}", result_.iterations.back().number,
@@ -44,7 +44,8 @@ Result<> MigrationSource::Impl::iterate_until_switchover() {
     }
     if (decision == Decision::kSwitchover) return {};
     if (decision == Decision::kCancel) {
-      return make_error(Errc::kTimeout, "cancelled: the guest {} (--on-no-converge=cancel)",
+      cancel_requested_.store(true);
+      return make_error(Errc::kCancelled, "cancelled: the guest {} (--on-no-converge=cancel)",
                         convergence_.reason());
     }
     publish();

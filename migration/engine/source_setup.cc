@@ -6,6 +6,7 @@
 
 #include "migration/engine/source_impl.h"
 #include "migration/engine/version.h"
+#include "migration/page/memory_hash.h"
 
 namespace godwit::migration {
 namespace {
@@ -117,6 +118,7 @@ void MigrationSource::Impl::start_tracking() {
     sending_.set_range(range.first, range.count);
     touched += range.count;
   }
+  if (parameters_.verify) hash_time_ = estimate_memory_hash(machine_.memory());
   const std::lock_guard lock(mutex_);
   progress_.untouched_pages = machine_.memory().page_count() - touched;
   progress_.remaining_bytes = touched * kPageSize;
@@ -157,7 +159,7 @@ Result<> MigrationSource::Impl::rehearse_once() {
   terms_.stop = pause.quiesced - pause.requested;
   terms_.save = saved - pause.quiesced;
   const TimePoint sent = now();
-  GODWIT_TRY(control_->send_state(true, 0, state_.view()));
+  GODWIT_TRY(control_->send_state(state_head(true, 0), state_.view()));
   GODWIT_ASSIGN(const auto message, control_->expect(wire::MessageType::kLoaded));
   const TimePoint answered = now();
   GODWIT_ASSIGN(const auto loaded, wire::decode_loaded(message.payload));

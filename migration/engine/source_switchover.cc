@@ -26,9 +26,15 @@ Nanoseconds MigrationSource::Impl::switchover_limit() const {
   return limit;
 }
 
+// What the guest will feel. The budget leaves out the hash of --verify: a limit is not kept by
+// never switching over.
+Nanoseconds MigrationSource::Impl::predicted_downtime() const {
+  return convergence_.predicted() + hash_time_;
+}
+
 Result<> MigrationSource::Impl::switch_over() {
   GODWIT_TRY(measure_link(3));  // the freshest offset, and both ends awake
-  result_.predicted_downtime = convergence_.predicted();
+  result_.predicted_downtime = predicted_downtime();
   set_status(Status::kDevice);
   state_.clear();
   const uint64_t bytes_before = pool_->stats().bytes_sent + control_->raw().stats().bytes_sent;
@@ -54,10 +60,10 @@ Result<> MigrationSource::Impl::send_residue_and_state() {
     GODWIT_TRY(control_->queue(wire::MessageType::kResidue, wire::Residue{iteration_ + 1}));
     GODWIT_TRY(inline_sender_->send_iteration(control_->raw(), sending_, iteration_ + 1, {0, 1},
                                               PageSender::Flush::kNo));
-    return control_->send_state(false, iteration_, state_.view());
+    return control_->send_state(state_head(false, iteration_), state_.view());
   }
   pool_->start(sending_, iteration_ + 1);
-  return control_->send_state(false, iteration_ + 1, state_.view());
+  return control_->send_state(state_head(false, iteration_ + 1), state_.view());
 }
 
 Result<wire::Loaded> MigrationSource::Impl::await_loaded(TimePoint deadline) {
@@ -114,7 +120,31 @@ Result<> MigrationSource::Impl::commit(const wire::Loaded& loaded) {
   GODWIT_ASSIGN(const auto resumed, wire::decode_resumed(message.payload));
   handover_ = Handover::kDone;
   fill_ledger(loaded, resumed);
+  // The guest has moved, whether the target hears that this side knows or not.
+  refresh_progress();
+  (void)control_->send(wire::MessageType::kSettled, settled());
   return {};
+}
+
+wire::Settled MigrationSource::Impl::settled() const {
+  const std::lock_guard lock(mutex_);
+  return {
+      .total_ns = (now() - started_).count(),
+      .setup_ns = progress_.setup_time.count(),
+      .predicted_downtime_ns = result_.predicted_downtime.count(),
+      .round_trip_ns = result_.round_trip.count(),
+      .ledger = *result_.ledger,
+      .iterations = iteration_,
+      .channels = parameters_.multifd_channels,
+      .transferred_bytes = progress_.transferred_bytes,
+      .downtime_bytes = result_.downtime_bytes,
+      .normal_pages = progress_.normal_pages,
+      .duplicate_pages = progress_.duplicate_pages,
+      .untouched_pages = progress_.untouched_pages,
+      .lz4_pages = progress_.lz4_pages,
+      .lz4_bytes_in = progress_.lz4_bytes_in,
+      .lz4_bytes_out = progress_.lz4_bytes_out,
+  };
 }
 
 void MigrationSource::Impl::fill_ledger(const wire::Loaded& loaded, const wire::Resumed& resumed) {

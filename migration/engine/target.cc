@@ -12,8 +12,10 @@
 namespace godwit::migration {
 namespace {
 
-// How long a target that has taken over answers what became of the session, beside its work.
+// How long a target that has taken over answers what became of the session, beside its work, unless
+// the source confirms before; how long the confirmation may take that needs no asking.
 constexpr Nanoseconds kAnswerCommitted = std::chrono::seconds(30);
+constexpr Nanoseconds kSettleSoon = std::chrono::seconds(1);
 constexpr Nanoseconds kNoLimit = std::chrono::hours(24 * 365);
 
 }  // namespace
@@ -35,6 +37,7 @@ class MigrationTarget::Impl {
   }
 
   TargetResult run();
+  void on_settled(OnSettled settled) { on_settled_ = std::move(settled); }
   void cancel() noexcept {
     shared_.cancel = true;
     acceptor_.cancel();
@@ -52,6 +55,7 @@ class MigrationTarget::Impl {
   Result<std::unique_ptr<TargetSession>> await_source();
   Result<> receive(TargetSession& session);
   void answer(const wire::SessionId& session, wire::OutcomeState state, Nanoseconds limit);
+  void settle(TargetSession& session);
   void set_status(Status status) {
     shared_.status = status;
     if (observer_) observer_(progress());
@@ -61,6 +65,7 @@ class MigrationTarget::Impl {
   vmm::MachineFactory& factory_;
   TargetParameters parameters_;
   Observer observer_;
+  OnSettled on_settled_;
   TargetSession::Shared shared_;
   std::atomic<TimePoint> started_{TimePoint{}};
   std::atomic<bool> stop_answering_{false};
@@ -73,6 +78,9 @@ MigrationTarget::MigrationTarget(Acceptor& acceptor, vmm::MachineFactory& factor
 MigrationTarget::~MigrationTarget() = default;
 TargetResult MigrationTarget::run() {
   return impl_->run();
+}
+void MigrationTarget::on_settled(OnSettled settled) {
+  impl_->on_settled(std::move(settled));
 }
 void MigrationTarget::cancel() noexcept {
   impl_->cancel();
@@ -126,9 +134,9 @@ TargetResult MigrationTarget::Impl::run() {
   if (received) {
     result.machine = visit.take_machine();
     set_status(Status::kCompleted);
-    answering_ = std::jthread([this, id = visit.id()] {
+    answering_ = std::jthread([this, settling = std::move(*session)] {
       name_thread("gw-outcome", 0);
-      answer(id, wire::OutcomeState::kCommitted, kAnswerCommitted);
+      settle(*settling);
     });
     return result;
   }
@@ -147,6 +155,20 @@ Result<> MigrationTarget::Impl::receive(TargetSession& session) {
   } catch (const std::system_error& e) {
     return make_error(Errc::kIo, "a host call failed at the target: {}", e.what());
   }
+}
+
+void MigrationTarget::Impl::settle(TargetSession& session) {
+  const auto settled = session.await_settled(kSettleSoon, stop_answering_);
+  if (!settled) answer(session.id(), wire::OutcomeState::kCommitted, kAnswerCommitted);
+  if (!on_settled_ || stop_answering_) return;
+  std::optional<MigrationResult> figures;
+  if (settled) {
+    figures = wire::result_of(*settled);
+    figures->progress.total_bytes = shared_.total_bytes;
+    figures->verify = session.verify();
+    figures->peer = session.peer();
+  }
+  on_settled_(figures);
 }
 
 // A source whose COMMIT or whose confirmation was lost comes back to ask. See PROTOCOL.md.

@@ -165,19 +165,19 @@ Result<> TargetSession::receive_residue(const wire::Message& message) {
 Result<> TargetSession::load(const wire::Message& message) {
   if (promised_) return Error{Errc::kProtocol, "STATE came twice"};
   GODWIT_ASSIGN(const wire::State state, wire::decode_state(message.payload));
-  if (!state.rehearsal) {
+  if (!state.head.rehearsal) {
     shared_.status.store(Status::kDevice, std::memory_order_relaxed);
-    GODWIT_TRY(pool_->wait_for(state.iteration, parameters_.io_timeout));
+    GODWIT_TRY(pool_->wait_for(state.head.iteration, parameters_.io_timeout));
   }
-  wire::Loaded loaded{.rehearsal = state.rehearsal, .received_ns = to_wire(now())};
+  wire::Loaded loaded{.rehearsal = state.head.rehearsal, .received_ns = to_wire(now())};
   // Loading may write guest memory (KVM's wall clock): the hash comes first.
-  if (!state.rehearsal && hello_.verify) {
+  if (!state.head.rehearsal && hello_.verify) {
     loaded.memory_hash = memory_hash(machine_->memory());
     verify_ = VerifyReport{.target_hash = *loaded.memory_hash};
   }
-  GODWIT_TRY(machine_->load(state.sections));
+  GODWIT_TRY(machine_->load(state.sections, Nanoseconds(state.head.clock_offset_ns)));
   loaded.loaded_ns = to_wire(now());
-  if (state.rehearsal) {
+  if (state.head.rehearsal) {
     // Prealloc and the loading itself may have touched pages already.
     for (const vmm::PageRange& range : machine_->memory().touched()) {
       populated_.set_range(range.first, range.count);
@@ -210,6 +210,22 @@ Result<> TargetSession::take_over() {
   shared_.received_bytes = pool_->bytes_received() + control_.raw().stats().bytes_received;
   pool_->shutdown();
   return {};
+}
+
+std::optional<wire::Settled> TargetSession::await_settled(Nanoseconds limit,
+                                                          const std::atomic<bool>& stop) {
+  const TimePoint deadline = now() + limit;
+  for (TimePoint at = now(); at < deadline && !stop; at = now()) {
+    const auto readable = control_.raw().wait_readable(std::min<Nanoseconds>(kTick, deadline - at));
+    if (!readable) return std::nullopt;
+    if (!*readable) continue;
+    const auto message = control_.expect(wire::MessageType::kSettled);
+    if (!message) return std::nullopt;
+    const auto settled = wire::decode_settled(message->payload);
+    if (!settled) return std::nullopt;
+    return *settled;
+  }
+  return std::nullopt;
 }
 
 void TargetSession::report_failure(const Error& error) {

@@ -34,11 +34,15 @@ class TargetSession {
   // nothing runs here, ever.
   Result<> receive();
 
+  [[nodiscard]] std::string peer() { return control_.raw().peer(); }
   [[nodiscard]] const wire::SessionId& id() const { return preamble_.session; }
   // Whether LOADED was sent for the handover: then the source may have sent COMMIT.
   [[nodiscard]] bool promised() const { return promised_; }
   [[nodiscard]] std::unique_ptr<vmm::Machine> take_machine() { return std::move(machine_); }
   [[nodiscard]] std::optional<VerifyReport> verify() const { return verify_; }
+  // After receive(): the source's figures, once it has heard that the guest runs here. Nothing when
+  // its connection ends without that, after `limit`, or soon after `stop` is set.
+  std::optional<wire::Settled> await_settled(Nanoseconds limit, const std::atomic<bool>& stop);
   // Tells the source, as far as it still listens.
   void report_failure(const Error& error);
   void drop_machine();

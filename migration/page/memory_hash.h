@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 
+#include "vmm/base/clock.h"
 #include "vmm/memory/guest_memory.h"
 
 namespace godwit::migration {
@@ -10,5 +11,8 @@ namespace godwit::migration {
 // sides whichever zero pages each of them has touched. Reads touched pages only. For a guest that
 // stands still.
 uint64_t memory_hash(const vmm::GuestMemory& memory);
+
+// How long that will take, from hashing a sample of it. The guest may run.
+Nanoseconds estimate_memory_hash(const vmm::GuestMemory& memory);
 
 }  // namespace godwit::migration

@@ -46,10 +46,9 @@ Result<> MessageChannel::queue(MessageType type, const Residue& body) {
   return send_payload(type, {}, false);
 }
 
-Result<> MessageChannel::send_state(bool rehearsal, uint32_t iteration,
-                                    std::span<const std::byte> sections) {
+Result<> MessageChannel::send_state(const StateHead& head, std::span<const std::byte> sections) {
   payload_.clear();
-  encode_state_head(rehearsal, iteration, payload_);
+  encode(head, payload_);
   if (payload_.size() + sections.size() > kMaxStateBytes) {
     return make_error(Errc::kExhausted, "the machine's state of {} bytes is over the {} allowed",
                       sections.size(), kMaxStateBytes);

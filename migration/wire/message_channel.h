@@ -36,7 +36,7 @@ class MessageChannel {
   // The same without the flush: something follows at once.
   Result<> queue(MessageType type, const Residue& body);
   // STATE with the sections in place.
-  Result<> send_state(bool rehearsal, uint32_t iteration, std::span<const std::byte> sections);
+  Result<> send_state(const StateHead& head, std::span<const std::byte> sections);
   Result<> send_machine(const vmm::MachineDescription& description);
 
   // Errors: those of the channel; kCorrupt, kProtocol for bytes that are no message.

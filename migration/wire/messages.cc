@@ -40,6 +40,8 @@ std::string_view message_name(MessageType type) {
       return "COMMIT";
     case MessageType::kAbort:
       return "ABORT";
+    case MessageType::kSettled:
+      return "SETTLED";
     case MessageType::kHelloAck:
       return "HELLO_ACK";
     case MessageType::kAccepted:
@@ -79,6 +81,8 @@ std::optional<uint32_t> max_payload(MessageType type) {
     case MessageType::kResumed:
     case MessageType::kOutcome:
       return 64;
+    case MessageType::kSettled:
+      return 256;
     case MessageType::kCommit:
     case MessageType::kAccepted:
     case MessageType::kReady:
@@ -203,16 +207,18 @@ Result<Residue> decode_residue(std::span<const std::byte> payload) {
   return m;
 }
 
-void encode_state_head(bool rehearsal, uint32_t iteration, ByteWriter& out) {
-  out.u8(rehearsal ? 1 : 0);
-  out.u32(iteration);
+void encode(const StateHead& m, ByteWriter& out) {
+  out.u8(m.rehearsal ? 1 : 0);
+  out.u32(m.iteration);
+  out.i64(m.clock_offset_ns);
 }
 
 Result<State> decode_state(std::span<const std::byte> payload) {
   ByteReader in(payload, "STATE");
   State m;
-  m.rehearsal = read_bool(in, "STATE: rehearsal");
-  m.iteration = in.u32();
+  m.head.rehearsal = read_bool(in, "STATE: rehearsal");
+  m.head.iteration = in.u32();
+  m.head.clock_offset_ns = in.i64();
   const auto sections = in.bytes(in.remaining());
   GODWIT_TRY(in.finish());
   m.sections.assign(sections.begin(), sections.end());
@@ -250,6 +256,79 @@ Result<Resumed> decode_resumed(std::span<const std::byte> payload) {
   Resumed m;
   m.commit_ns = in.i64();
   m.first_entry_ns = in.i64();
+  GODWIT_TRY(in.finish());
+  return m;
+}
+
+void encode(const Settled& m, ByteWriter& out) {
+  for (const int64_t ns : {m.total_ns, m.setup_ns, m.predicted_downtime_ns, m.round_trip_ns}) {
+    out.i64(ns);
+  }
+  for (const Nanoseconds phase : m.ledger.phases) out.i64(phase.count());
+  out.i64(m.ledger.clock_offset.count());
+  out.i64(m.ledger.clock_offset_error.count());
+  out.u32(m.iterations);
+  out.u32(m.channels);
+  for (const uint64_t count :
+       {m.transferred_bytes, m.downtime_bytes, m.normal_pages, m.duplicate_pages, m.untouched_pages,
+        m.lz4_pages, m.lz4_bytes_in, m.lz4_bytes_out}) {
+    out.u64(count);
+  }
+}
+
+MigrationResult result_of(const Settled& m) {
+  MigrationResult result;
+  Progress& p = result.progress;
+  p.status = Status::kCompleted;
+  p.elapsed = Nanoseconds(m.total_ns);
+  p.setup_time = Nanoseconds(m.setup_ns);
+  p.iteration = m.iterations;
+  p.transferred_bytes = m.transferred_bytes;
+  p.normal_pages = m.normal_pages;
+  p.duplicate_pages = m.duplicate_pages;
+  p.untouched_pages = m.untouched_pages;
+  p.lz4_pages = m.lz4_pages;
+  p.lz4_bytes_in = m.lz4_bytes_in;
+  p.lz4_bytes_out = m.lz4_bytes_out;
+  result.total_time = Nanoseconds(m.total_ns);
+  result.downtime = m.ledger.total;
+  result.ledger = m.ledger;
+  result.predicted_downtime = Nanoseconds(m.predicted_downtime_ns);
+  result.round_trip = Nanoseconds(m.round_trip_ns);
+  result.channels = m.channels;
+  result.downtime_bytes = m.downtime_bytes;
+  return result;
+}
+
+Result<Settled> decode_settled(std::span<const std::byte> payload) {
+  ByteReader in(payload, "SETTLED");
+  // A ledger of more than a week is none; and so its sum cannot overflow.
+  constexpr int64_t kLongest = Nanoseconds(std::chrono::hours(24 * 7)).count();
+  const auto duration = [&](std::string_view what) {
+    const int64_t ns = in.i64();
+    if (ns < -kLongest || ns > kLongest) {
+      in.fail(make_error(Errc::kCorrupt, "SETTLED: {} of {} ns", what, ns));
+    }
+    return ns;
+  };
+  Settled m;
+  m.total_ns = duration("a total time");
+  m.setup_ns = duration("a setup time");
+  m.predicted_downtime_ns = duration("a prediction");
+  m.round_trip_ns = duration("a round trip");
+  for (Nanoseconds& phase : m.ledger.phases) {
+    phase = Nanoseconds(duration("a phase"));
+    m.ledger.total += phase;
+  }
+  m.ledger.clock_offset = Nanoseconds(in.i64());
+  m.ledger.clock_offset_error = Nanoseconds(in.i64());
+  m.iterations = in.u32();
+  m.channels = in.u32();
+  for (uint64_t* count :
+       {&m.transferred_bytes, &m.downtime_bytes, &m.normal_pages, &m.duplicate_pages,
+        &m.untouched_pages, &m.lz4_pages, &m.lz4_bytes_in, &m.lz4_bytes_out}) {
+    *count = in.u64();
+  }
   GODWIT_TRY(in.finish());
   return m;
 }

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "migration/report.h"
 #include "vmm/base/byte_io.h"
 #include "vmm/base/error.h"
 #include "vmm/machine.h"
@@ -48,6 +49,7 @@ enum class MessageType : uint16_t {
   kState = 5,
   kCommit = 6,
   kAbort = 7,
+  kSettled = 8,
   // target to source
   kHelloAck = 17,
   kAccepted = 18,
@@ -82,9 +84,13 @@ struct Residue {
   uint32_t iteration = 0;
 };
 // With rehearsal unset: load this for good, once memory is complete up to `iteration`.
-struct State {
+struct StateHead {
   bool rehearsal = false;
   uint32_t iteration = 0;
+  int64_t clock_offset_ns = 0;  // the target's monotonic clock minus the source's
+};
+struct State {
+  StateHead head;
   std::vector<std::byte> sections;
 };
 // Times are readings of the target's monotonic clock.
@@ -98,6 +104,27 @@ struct Resumed {
   int64_t commit_ns = 0;       // COMMIT arrived
   int64_t first_entry_ns = 0;  // just before the first guest instruction
 };
+// After RESUMED: the source knows, and will not ask. What it measured, for the target's own
+// records.
+struct Settled {
+  int64_t total_ns = 0;
+  int64_t setup_ns = 0;
+  int64_t predicted_downtime_ns = 0;
+  int64_t round_trip_ns = 0;
+  DowntimeLedger ledger;
+  uint32_t iterations = 0;
+  uint32_t channels = 0;
+  uint64_t transferred_bytes = 0;
+  uint64_t downtime_bytes = 0;
+  uint64_t normal_pages = 0;
+  uint64_t duplicate_pages = 0;
+  uint64_t untouched_pages = 0;
+  uint64_t lz4_pages = 0;
+  uint64_t lz4_bytes_in = 0;
+  uint64_t lz4_bytes_out = 0;
+};
+// The same for the API: a completed migration.
+MigrationResult result_of(const Settled& m);
 enum class OutcomeState : uint8_t {
   kPending = 0,
   kCommitted = 1,
@@ -120,10 +147,11 @@ void encode(const Pong& m, ByteWriter& out);
 void encode(const Residue& m, ByteWriter& out);
 void encode(const Loaded& m, ByteWriter& out);
 void encode(const Resumed& m, ByteWriter& out);
+void encode(const Settled& m, ByteWriter& out);
 void encode(const Outcome& m, ByteWriter& out);
 void encode(const Text& m, ByteWriter& out);
 // The sections follow this as they are.
-void encode_state_head(bool rehearsal, uint32_t iteration, ByteWriter& out);
+void encode(const StateHead& m, ByteWriter& out);
 
 // Decoders take a whole payload; anything left over is an error.
 Result<Hello> decode_hello(std::span<const std::byte> payload);
@@ -134,6 +162,7 @@ Result<Residue> decode_residue(std::span<const std::byte> payload);
 Result<State> decode_state(std::span<const std::byte> payload);
 Result<Loaded> decode_loaded(std::span<const std::byte> payload);
 Result<Resumed> decode_resumed(std::span<const std::byte> payload);
+Result<Settled> decode_settled(std::span<const std::byte> payload);
 Result<Outcome> decode_outcome(std::span<const std::byte> payload);
 Result<Text> decode_text(std::span<const std::byte> payload);
 

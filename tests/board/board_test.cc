@@ -139,7 +139,7 @@ TEST_F(BoardTest, AGuestThatMovesPrintsEveryByteOnceAndHearsItsUserThere) {
   const auto all = a->vm->memory().at(Gpa{0}, 16_MiB);
   ASSERT_TRUE(all);
   ASSERT_TRUE(b->vm->memory().write(Gpa{0}, *all));
-  const auto loaded = b->vm->load(state.view());
+  const auto loaded = b->vm->load(state.view(), std::nullopt);
   ASSERT_TRUE(loaded) << loaded.error().message;
   b->vm->resume();
   a->vm->shut_down();

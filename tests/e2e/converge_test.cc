@@ -40,10 +40,10 @@ TEST_F(NotConverging, WaitingEndsAtTheTimeLimitAndTellsThePredictedDowntime) {
 
 TEST_F(NotConverging, CancelEndsItOnceItIsCertain) {
   const Move move = migrate_slowly({"--on-no-converge", "cancel", "--converge-timeout", "500ms"});
-  expect_stays(*source_, move, "does not converge: predicted downtime");
+  expect_stays(*source_, move, "does not converge: predicted downtime", kCancelled);
   EXPECT_THAT(move.reason(), HasSubstr("limit 20.000 ms"));
   EXPECT_FALSE(move.report.at("converging").as_bool());
-  EXPECT_EQ(target_->exit_status(), kFailed);
+  EXPECT_EQ(target_->exit_status(), kCancelled);
 }
 
 TEST_F(NotConverging, SwitchoverAcceptsTheLongerDowntime) {

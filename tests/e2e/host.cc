@@ -19,8 +19,8 @@ std::string godwit_binary() {
   return chosen != nullptr && *chosen != '\0' ? chosen : GODWIT_BINARY;
 }
 
-Host::Host(std::filesystem::path directory, std::string netns)
-    : directory_(std::move(directory)), netns_(std::move(netns)) {
+Host::Host(std::filesystem::path directory, std::string netns, Arguments prefix)
+    : directory_(std::move(directory)), netns_(std::move(netns)), prefix_(std::move(prefix)) {
   std::filesystem::create_directories(directory_);
 }
 
@@ -30,6 +30,7 @@ std::filesystem::path Host::fresh_path(const std::string& prefix) {
 
 std::unique_ptr<Child> Host::start(const Arguments& arguments, ChildOptions options) {
   if (!netns_.empty()) options.command = {"ip", "netns", "exec", netns_};
+  options.command = options.command + prefix_;
   options.command.push_back(godwit_binary());
   options.command = options.command + arguments;
   options.environment.try_emplace("GODWIT_RUN_DIR", run_dir().string());

@@ -26,8 +26,8 @@ struct CommandResult {
 class Host {
  public:
   // Files go below `directory`, which is made. Commands run in the network namespace `netns`, if
-  // one is named.
-  explicit Host(std::filesystem::path directory, std::string netns = "");
+  // one is named, with `prefix` before them.
+  explicit Host(std::filesystem::path directory, std::string netns = "", Arguments prefix = {});
 
   // Runs `godwit ARGUMENTS` to its end; fails the test if that does not come within kPatience.
   CommandResult godwit(const Arguments& arguments);
@@ -47,6 +47,7 @@ class Host {
  private:
   std::filesystem::path directory_;
   std::string netns_;
+  Arguments prefix_;
   int files_ = 0;
 };
 

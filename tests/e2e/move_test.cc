@@ -75,6 +75,20 @@ TEST_F(Moving, TenTimesBackAndForthLosesNothing) {
   guest->expect_good_end();
 }
 
+TEST_F(Moving, ToAHostWhoseClockStartedAtAnotherTime) {
+  const Arguments older{"unshare", "--time", "--monotonic=100000"};
+  Host other(dir_.path() / "other", "", older);
+  if (other.godwit({"version"}).status != kDone) GTEST_SKIP() << "no time namespaces here";
+  const auto source = Guest::boot(a_, {});
+  const auto target = receiver(other);
+  const Move move = migrate(*source, target->url(), kPlain + Arguments{"--verify"});
+  expect_completed(move);
+  const auto& ledger = object_at(move.report, "ledger");
+  EXPECT_NEAR(number_at(ledger, "clock-offset"), 1e8, 1e3);
+  EXPECT_LT(number_at(ledger, "total"), 1e6);
+  target->expect_good_end();
+}
+
 TEST_F(Moving, APausedGuestArrivesPausedAndGoesOnThere) {
   const auto source = Guest::boot(a_, {});
   EXPECT_EQ(a_.godwit({"pause", source->name()}).status, kDone);

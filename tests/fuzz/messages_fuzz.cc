@@ -11,7 +11,7 @@ using namespace godwit::migration::wire;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const auto bytes = std::as_bytes(std::span(data + 1, size - 1));
-  switch (data[0] % 13) {
+  switch (data[0] % 14) {
     case 0:
       (void)decode_preamble(bytes);
       break;
@@ -48,7 +48,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 11:
       (void)vmm::read_sections(bytes);
       break;
-    case 12: {
+    case 12:
+      if (const auto settled = decode_settled(bytes)) (void)result_of(*settled);
+      break;
+    case 13: {
       ByteReader in(bytes, "machine");
       (void)vmm::decode_machine_description(in);
       break;

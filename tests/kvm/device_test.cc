@@ -51,7 +51,7 @@ TEST_F(DeviceTest, StateTravelsInTheOrderOfTheDevices) {
   const auto description = source.vm().describe();
   ASSERT_EQ(description.devices.size(), 2u);
   EXPECT_EQ(description.devices[0], (DeviceDescription{"first", 0, 2}));
-  const auto loaded = target.vm().load(source.save());
+  const auto loaded = target.vm().load(source.save(), std::nullopt);
   ASSERT_TRUE(loaded) << loaded.error().message;
   EXPECT_EQ(first_there.number(), 17u);
   EXPECT_EQ(second_there.number(), 18u);
@@ -62,10 +62,10 @@ TEST_F(DeviceTest, OtherSetsOfDevicesAreRejected) {
   TestGuest plain, with_device;
   Diary device("clock");
   with_device.vm().add_device(device);
-  const auto missing = with_device.vm().load(plain.save());
+  const auto missing = with_device.vm().load(plain.save(), std::nullopt);
   ASSERT_FALSE(missing);
   EXPECT_THAT(missing.error().message, HasSubstr("clock"));
-  EXPECT_FALSE(plain.vm().load(with_device.save()));
+  EXPECT_FALSE(plain.vm().load(with_device.save(), std::nullopt));
 }
 
 TEST_F(DeviceTest, PauseQuietensAndResumeWakes) {

@@ -1,12 +1,14 @@
 // Saving a guest and going on with it in another machine.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <random>
 
 #include "tests/kvm/require_kvm.h"
 #include "tests/kvm/test_guest.h"
 #include "vmm/state/sections.h"
+#include "vmm/x86/clock.h"
 #include "vmm/x86/features.h"
 
 namespace godwit::vmm::test {
@@ -55,7 +57,8 @@ TEST_F(StateTest, CounterGoesOnExactlyInAnotherMachine) {
   const auto state = source.save();
   TestGuest target(config_for(source.vm()));
   copy_memory(source, target);
-  ASSERT_TRUE(target.vm().load(state)) << target.vm().load(state).error().message;
+  ASSERT_TRUE(target.vm().load(state, std::nullopt))
+      << target.vm().load(state, std::nullopt).error().message;
   target.vm().resume();
   ASSERT_TRUE(target.wait_until(kData, before + 100000));
   target.vm().pause();
@@ -70,7 +73,7 @@ TEST_F(StateTest, ThereAndBackManyTimes) {
     const uint64_t before = here->read64(kData);
     auto there = std::make_unique<TestGuest>(config_for(here->vm()));
     copy_memory(*here, *there);
-    const auto loaded = there->vm().load(here->save());
+    const auto loaded = there->vm().load(here->save(), std::nullopt);
     ASSERT_TRUE(loaded) << loaded.error().message;
     ASSERT_EQ(there->vm().describe().cpu, here->vm().describe().cpu);
     there->vm().resume();
@@ -102,7 +105,7 @@ TEST_F(StateTest, AvxRegistersGoOnExactly) {
   const uint64_t before = source.read64(kData);
   TestGuest target(config_for(source.vm()));
   copy_memory(source, target);
-  const auto loaded = target.vm().load(source.save());
+  const auto loaded = target.vm().load(source.save(), std::nullopt);
   ASSERT_TRUE(loaded) << loaded.error().message;
   target.vm().resume();
   ASSERT_TRUE(target.wait_until(kData, before + 100000));
@@ -115,6 +118,47 @@ TEST_F(StateTest, AvxRegistersGoOnExactly) {
   }
 }
 
+// The state of `from`, with its clock as a host would have saved it whose wall clock is `ahead` of
+// ours and whose monotonic clock is `behind` ours.
+std::vector<std::byte> saved_elsewhere(TestGuest& from, std::chrono::seconds ahead,
+                                       std::chrono::seconds behind, x86::ClockState& clock) {
+  ByteWriter out;
+  for (StateSection section : read_sections(from.save()).value()) {
+    if (section.type == x86::kClockSection) {
+      x86::decode(section.payload, clock).value();
+      x86::ClockState there = clock;
+      there.realtime_ns += static_cast<uint64_t>(Nanoseconds(ahead).count());
+      there.monotonic_ns -= Nanoseconds(behind).count();
+      ByteWriter payload;
+      x86::encode(there, payload);
+      const auto bytes = payload.take();
+      section.payload.assign(bytes.begin(), bytes.end());
+    }
+    write_section(section, out);
+  }
+  return out.take();
+}
+
+TEST_F(StateTest, GuestTimeGoesOnAcrossHostsWhoseClocksDisagree) {
+  TestGuest source;
+  run_counter(source);
+  x86::ClockState saved;
+  const std::chrono::seconds ahead(7);
+  const std::chrono::seconds behind(5000);
+  const auto state = saved_elsewhere(source, ahead, behind, saved);
+  ASSERT_NE(saved.clock_ns, 0u);
+  TestGuest target(config_for(source.vm()));
+  const auto loaded = target.vm().load(state, behind);
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  x86::ClockState now;
+  saved_elsewhere(target, {}, {}, now);
+  // kvmclock has gone on as the host's monotonic clock has; a second would be a wall clock's doing.
+  const auto guest = static_cast<int64_t>(now.clock_ns - saved.clock_ns);
+  const int64_t host = now.monotonic_ns - saved.monotonic_ns;
+  EXPECT_GE(guest, 0);
+  EXPECT_LT(std::abs(guest - host), Nanoseconds(std::chrono::milliseconds(500)).count());
+}
+
 TEST_F(StateTest, TimeStampCounterGoesOnAndNeverBack) {
   auto here = std::make_unique<TestGuest>();
   here->start(g_tsc, {.rbx = kData});
@@ -125,7 +169,7 @@ TEST_F(StateTest, TimeStampCounterGoesOnAndNeverBack) {
     const uint64_t before = here->read64(kData);
     auto there = std::make_unique<TestGuest>(config_for(here->vm()));
     copy_memory(*here, *there);
-    const auto loaded = there->vm().load(here->save());
+    const auto loaded = there->vm().load(here->save(), std::nullopt);
     ASSERT_TRUE(loaded) << loaded.error().message;
     there->vm().resume();
     ASSERT_TRUE(there->wait_until(kData + 16, there->read64(kData + 16) + 1000));
@@ -146,7 +190,7 @@ TEST_F(StateTest, PortAccessInFlightIsNeitherLostNorRepeated) {
     auto there = std::make_unique<TestGuest>(config_for(here->vm()));
     copy_memory(*here, *there);
     there->port().continue_after(here->port());
-    const auto loaded = there->vm().load(here->save());
+    const auto loaded = there->vm().load(here->save(), std::nullopt);
     ASSERT_TRUE(loaded) << loaded.error().message;
     there->vm().resume();
     here = std::move(there);
@@ -167,9 +211,9 @@ TEST_F(StateTest, LastOfSeveralLoadsCounts) {
   const auto late = source.save();
   TestGuest target(config_for(source.vm()));
   copy_memory(source, target);
-  ASSERT_TRUE(target.vm().load(early));
-  ASSERT_TRUE(target.vm().load(late));
-  ASSERT_TRUE(target.vm().load(late));
+  ASSERT_TRUE(target.vm().load(early, std::nullopt));
+  ASSERT_TRUE(target.vm().load(late, std::nullopt));
+  ASSERT_TRUE(target.vm().load(late, std::nullopt));
   target.vm().resume();
   ASSERT_TRUE(target.wait_until(kData, before + 1000));
   target.vm().pause();
@@ -182,7 +226,7 @@ TEST_F(StateTest, StateReadBackIsTheStateThatWasLoaded) {
   const auto sent = read_sections(source.save()).value();
   TestGuest target(config_for(source.vm()));
   copy_memory(source, target);
-  ASSERT_TRUE(target.vm().load(source.save()));
+  ASSERT_TRUE(target.vm().load(source.save(), std::nullopt));
   const auto back = read_sections(target.save()).value();
   ASSERT_EQ(sent.size(), back.size());
   for (size_t i = 0; i < sent.size(); ++i) {
@@ -207,7 +251,7 @@ TEST_F(StateTest, FourVcpusGoOnInAnotherMachine) {
   source.vm().pause();
   TestGuest target(config_for(source.vm()));
   copy_memory(source, target);
-  const auto loaded = target.vm().load(source.save());
+  const auto loaded = target.vm().load(source.save(), std::nullopt);
   ASSERT_TRUE(loaded) << loaded.error().message;
   uint64_t before[4];
   for (uint64_t cpu = 0; cpu < 4; ++cpu) before[cpu] = target.read64(kBox + 0x200 + cpu * 64);
@@ -225,7 +269,7 @@ TEST_F(StateTest, VcpusThatStillWaitForSipiAreStartedInTheOtherMachine) {
   const auto state = source.save();  // before anything ran
   TestGuest target(config_for(source.vm()));
   copy_memory(source, target);
-  const auto loaded = target.vm().load(state);
+  const auto loaded = target.vm().load(state, std::nullopt);
   ASSERT_TRUE(loaded) << loaded.error().message;
   target.vm().resume();
   ASSERT_TRUE(target.done().wait_for_writes(1)) << testing::PrintToString(target.exceptions());
@@ -239,10 +283,10 @@ TEST_F(StateTest, TruncatedStateIsRejected) {
   TestGuest target(config_for(source.vm()));
   // Whole sections may be missing, or parts of one.
   for (size_t n = 0; n < state.size(); n += 1 + n / 64) {
-    EXPECT_FALSE(target.vm().load(std::span(state).first(n))) << n;
+    EXPECT_FALSE(target.vm().load(std::span(state).first(n), std::nullopt)) << n;
   }
-  EXPECT_FALSE(target.vm().load(std::span(state).first(state.size() - 1)));
-  EXPECT_TRUE(target.vm().load(state));
+  EXPECT_FALSE(target.vm().load(std::span(state).first(state.size() - 1), std::nullopt));
+  EXPECT_TRUE(target.vm().load(state, std::nullopt));
 }
 
 TEST_F(StateTest, PayloadCutAtEveryByteIsRejectedThoughItsChecksumIsRight) {
@@ -258,7 +302,8 @@ TEST_F(StateTest, PayloadCutAtEveryByteIsRejectedThoughItsChecksumIsRight) {
       bad[victim].payload.resize(n);
       ByteWriter out;
       for (const auto& section : bad) write_section(section, out);
-      ASSERT_FALSE(target.vm().load(out.view())) << sections[victim].type << " cut to " << n;
+      ASSERT_FALSE(target.vm().load(out.view(), std::nullopt))
+          << sections[victim].type << " cut to " << n;
     }
   }
 }
@@ -271,7 +316,7 @@ TEST_F(StateTest, MissingDoubledAndUnknownSectionsAreRejected) {
   const auto load = [&](const std::vector<StateSection>& list) {
     ByteWriter out;
     for (const auto& section : list) write_section(section, out);
-    return target.vm().load(out.view());
+    return target.vm().load(out.view(), std::nullopt);
   };
   for (size_t victim = 0; victim < sections.size(); ++victim) {
     auto missing = sections;
@@ -315,9 +360,9 @@ TEST_F(StateTest, AnyAlteredByteIsRejectedOrHarmless) {
       bad[victim].payload[i] ^= std::byte(random() % 255 + 1);
       ByteWriter out;
       for (const auto& section : bad) write_section(section, out);
-      (target.vm().load(out.view()) ? taken : refused) += 1;
+      (target.vm().load(out.view(), std::nullopt) ? taken : refused) += 1;
     }
-    EXPECT_TRUE(target.vm().load(good)) << "a good state after bad ones";
+    EXPECT_TRUE(target.vm().load(good, std::nullopt)) << "a good state after bad ones";
   }
   RecordProperty("refused", std::to_string(refused));
   RecordProperty("taken", std::to_string(taken));
@@ -337,7 +382,7 @@ TEST_F(StateTest, AlteredRegistersThatAreTakenDoNotHarmTheHost) {
     bad[0].payload[random() % 550] ^= std::byte(random() % 255 + 1);
     ByteWriter out;
     for (const auto& section : bad) write_section(section, out);
-    if (!target.vm().load(out.view())) continue;
+    if (!target.vm().load(out.view(), std::nullopt)) continue;
     target.vm().resume();
     ASSERT_TRUE(target.vm().wait_first_entry(kPatience));
     target.vm().pause();

@@ -60,7 +60,7 @@ std::map<std::string, std::string> encoded_now() {
   lines["residue"] = message([](auto& c) { return c.send(MessageType::kResidue, Residue{5}); });
   ByteWriter sections;
   vmm::write_section({"x86-vcpu", 1, 2, true, {std::byte{9}}}, sections);
-  lines["state"] = message([&](auto& c) { return c.send_state(false, 6, sections.view()); });
+  lines["state"] = message([&](auto& c) { return c.send_state({false, 6, -3}, sections.view()); });
   lines["commit"] = message([](auto& c) { return c.send(MessageType::kCommit); });
   lines["abort"] = message([](auto& c) {
     return c.send(MessageType::kAbort, Text{Errc::kTimeout, "too slow"});
@@ -75,6 +75,9 @@ std::map<std::string, std::string> encoded_now() {
     return c.send(MessageType::kLoaded, Loaded{false, 1, 2, 3});
   });
   lines["resumed"] = message([](auto& c) { return c.send(MessageType::kResumed, Resumed{1, 2}); });
+  Settled settled{.total_ns = 1000, .iterations = 4, .channels = 2, .lz4_bytes_out = 9};
+  settled.ledger.phases[2] = Nanoseconds(77);
+  lines["settled"] = message([&](auto& c) { return c.send(MessageType::kSettled, settled); });
   lines["failed"] = message([](auto& c) {
     return c.send(MessageType::kFailed, Text{Errc::kExhausted, "no memory"});
   });

@@ -23,6 +23,26 @@ struct Case {
   std::function<bool(std::span<const std::byte>)> decodes;
 };
 
+// Every field another number.
+Settled settled() {
+  Settled m{.total_ns = 1, .setup_ns = 2, .predicted_downtime_ns = 3, .round_trip_ns = 4};
+  for (size_t i = 0; i < kPhases; ++i) m.ledger.phases[i] = Nanoseconds(10 + i);
+  m.ledger.total = Nanoseconds(10 * kPhases + 28);
+  m.ledger.clock_offset = Nanoseconds(-5);
+  m.ledger.clock_offset_error = Nanoseconds(6);
+  m.iterations = 7;
+  m.channels = 8;
+  m.transferred_bytes = 9;
+  m.downtime_bytes = 20;
+  m.normal_pages = 21;
+  m.duplicate_pages = 22;
+  m.untouched_pages = 23;
+  m.lz4_pages = 24;
+  m.lz4_bytes_in = 25;
+  m.lz4_bytes_out = 26;
+  return m;
+}
+
 std::vector<Case> cases() {
   ByteWriter machine;
   vmm::encode({.arch = "x86_64",
@@ -42,6 +62,7 @@ std::vector<Case> cases() {
       {"LOADED", bytes_of(Loaded{true, 1, 2, 3}),
        [](auto b) { return decode_loaded(b).has_value(); }},
       {"RESUMED", bytes_of(Resumed{1, 2}), [](auto b) { return decode_resumed(b).has_value(); }},
+      {"SETTLED", bytes_of(settled()), [](auto b) { return decode_settled(b).has_value(); }},
       {"OUTCOME", bytes_of(Outcome{OutcomeState::kAborted}),
        [](auto b) { return decode_outcome(b).has_value(); }},
       {"FAILED", bytes_of(Text{Errc::kTimeout, "why"}),
@@ -57,6 +78,37 @@ std::vector<Case> cases() {
 
 TEST(Messages, DecodeWhatWasEncoded) {
   for (const Case& c : cases()) EXPECT_TRUE(c.decodes(c.bytes)) << c.name;
+}
+
+TEST(Messages, TheSourcesFiguresArriveEachInItsPlace) {
+  const auto d = decode_settled(bytes_of(settled()));
+  ASSERT_TRUE(d);
+  const MigrationResult r = result_of(*d);
+  EXPECT_EQ(r.progress.status, Status::kCompleted);
+  EXPECT_EQ(r.total_time, Nanoseconds(1));
+  EXPECT_EQ(r.progress.setup_time, Nanoseconds(2));
+  EXPECT_EQ(r.predicted_downtime, Nanoseconds(3));
+  EXPECT_EQ(r.round_trip, Nanoseconds(4));
+  EXPECT_EQ(r.ledger->phases, settled().ledger.phases);
+  EXPECT_EQ(r.downtime, Nanoseconds(10 * kPhases + 28));
+  EXPECT_EQ(r.ledger->clock_offset, Nanoseconds(-5));
+  EXPECT_EQ(r.ledger->clock_offset_error, Nanoseconds(6));
+  EXPECT_EQ(r.progress.iteration, 7u);
+  EXPECT_EQ(r.channels, 8u);
+  EXPECT_EQ(r.progress.transferred_bytes, 9u);
+  EXPECT_EQ(r.downtime_bytes, 20u);
+  EXPECT_EQ(r.progress.normal_pages, 21u);
+  EXPECT_EQ(r.progress.duplicate_pages, 22u);
+  EXPECT_EQ(r.progress.untouched_pages, 23u);
+  EXPECT_EQ(r.progress.lz4_pages, 24u);
+  EXPECT_EQ(r.progress.lz4_bytes_in, 25u);
+  EXPECT_EQ(r.progress.lz4_bytes_out, 26u);
+}
+
+TEST(Messages, ALedgerOfWeeksIsRejected) {
+  Settled m = settled();
+  m.ledger.phases[3] = std::chrono::hours(24 * 365);
+  EXPECT_FALSE(decode_settled(bytes_of(m)));
 }
 
 TEST(Messages, TruncatedAnywhereAreRejected) {

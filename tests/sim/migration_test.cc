@@ -164,7 +164,7 @@ TEST(Migration, AGuestThatDoesNotConvergeIsHandledAsAsked) {
 
   scenario.parameters.on_no_converge = OnNoConverge::kCancel;
   Simulation cancelled(scenario);
-  EXPECT_EQ(cancelled.run().progress.status, Status::kFailed);
+  EXPECT_EQ(cancelled.run().progress.status, Status::kCancelled);
   EXPECT_NE(cancelled.result().error->message.find("does not converge"), std::string::npos);
   EXPECT_NE(cancelled.result().error->message.find("predicted downtime"), std::string::npos);
   EXPECT_EQ(cancelled.violation(), "");

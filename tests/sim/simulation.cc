@@ -38,6 +38,18 @@ Simulation::Simulation(const Scenario& scenario)
       });
   receiver_ =
       std::make_unique<migration::MigrationTarget>(link_.acceptor(), factory_, scenario_.target);
+  receiver_->on_settled([this](const std::optional<migration::MigrationResult>& figures) {
+    const std::lock_guard lock(settled_mutex_);
+    settled_ = figures;
+    settled_changed_.notify_all();
+  });
+}
+
+std::optional<std::optional<migration::MigrationResult>> Simulation::settled_within(
+    Nanoseconds limit) {
+  std::unique_lock lock(settled_mutex_);
+  settled_changed_.wait_for(lock, limit, [this] { return settled_.has_value(); });
+  return settled_;
 }
 
 Simulation::~Simulation() = default;

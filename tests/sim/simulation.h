@@ -1,6 +1,9 @@
 // One whole migration between fake machines over a link in memory.
 #pragma once
+#include <condition_variable>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -37,6 +40,11 @@ class Simulation {
   migration::MigrationSource& source() { return *migration_; }
   migration::MigrationTarget& target() { return *receiver_; }
   const migration::MigrationResult& result() const { return result_; }
+  // What the target was told when it settled; nothing while it has not.
+  std::optional<std::optional<migration::MigrationResult>> wait_settled() {
+    return settled_within(std::chrono::seconds(10));
+  }
+  std::optional<std::optional<migration::MigrationResult>> settled_within(Nanoseconds limit);
   const migration::TargetResult& target_result() const { return target_result_; }
   support::FaultyLink& link() { return link_; }
   support::FakeFactory& factory() { return factory_; }
@@ -50,6 +58,9 @@ class Simulation {
  private:
   Scenario scenario_;
   support::World world_;
+  std::mutex settled_mutex_;
+  std::condition_variable settled_changed_;
+  std::optional<std::optional<migration::MigrationResult>> settled_;
   support::FaultyLink link_;
   support::FakeFactory factory_;
   std::unique_ptr<support::FakeMachine> source_;

@@ -109,8 +109,10 @@ void FakeMachine::save(ByteWriter& out) {
   memory_->write(Gpa{guest_.memory.value - kPageSize}, std::as_bytes(std::span(&mark, 1))).value();
 }
 
-Result<> FakeMachine::load(std::span<const std::byte> bytes) {
+Result<> FakeMachine::load(std::span<const std::byte> bytes,
+                           std::optional<Nanoseconds> clock_offset) {
   ++loads_;
+  clock_offset_ = clock_offset;
   if (load_error) return *load_error;
   GODWIT_ASSIGN(const auto sections, vmm::read_sections(bytes));
   if (sections.size() != 1 || sections[0].type != "fake") {

@@ -55,7 +55,7 @@ class FakeMachine final : public vmm::Machine {
   void resume() override;
   bool running() const override { return running_; }
   void save(ByteWriter& out) override;
-  Result<> load(std::span<const std::byte> state) override;
+  Result<> load(std::span<const std::byte> state, std::optional<Nanoseconds> clock_offset) override;
   std::optional<TimePoint> wait_first_entry(Nanoseconds limit) override;
 
   // The guest's own count of its writes: continues across a move.
@@ -65,6 +65,9 @@ class FakeMachine final : public vmm::Machine {
   [[nodiscard]] int loads() const { return loads_; }
   // Called in pause(), before the guest is stopped.
   std::function<void()> on_pause;
+  // As the latest load() was given it.
+  [[nodiscard]] std::optional<Nanoseconds> clock_offset() const { return clock_offset_; }
+
   // load() fails with this.
   std::optional<Error> load_error;
 
@@ -81,6 +84,7 @@ class FakeMachine final : public vmm::Machine {
   uint64_t random_ = 88172645463325252ull;
   uint64_t hash_at_resume_ = 0;
   int loads_ = 0;
+  std::optional<Nanoseconds> clock_offset_;
   TimePoint entered_;
   std::jthread writer_;
 };

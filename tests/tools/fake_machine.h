@@ -62,7 +62,7 @@ class FakeMachine final : public GuestMachine {
   }
   [[nodiscard]] bool running() const override { return running_; }
   void save(ByteWriter&) override {}
-  Result<> load(std::span<const std::byte>) override { return {}; }
+  Result<> load(std::span<const std::byte>, std::optional<Nanoseconds>) override { return {}; }
   std::optional<TimePoint> wait_first_entry(Nanoseconds) override { return now(); }
 
  private:
@@ -103,6 +103,8 @@ inline migration::MigrationResult ended(migration::Status status, Errc code = Er
 struct Steering {
   Awaited<migration::MigrationResult> sent;
   Awaited<bool> arrived;  // false: cancelled
+  migration::MigrationTarget::OnSettled settled;
+  std::atomic<bool> receiver_gone{false};
 };
 
 class FakeSender final : public Sender {
@@ -128,7 +130,11 @@ class FakeReceiver final : public Receiver {
       result.error = make_error(Errc::kCancelled, "cancelled");
     return result;
   }
+  void on_settled(migration::MigrationTarget::OnSettled settled) override {
+    steering_.settled = std::move(settled);
+  }
   void cancel() noexcept override { steering_.arrived.set(false); }
+  ~FakeReceiver() override { steering_.receiver_gone = true; }
 
  private:
   Steering& steering_;

@@ -214,6 +214,31 @@ TEST_F(HostedGuestTest, AReceivedGuestIsInServiceLikeAFreshOne) {
   EXPECT_TRUE(on_loop([&] { return guest->pause(); }));
 }
 
+TEST_F(HostedGuestTest, TheSourcesFiguresReachTheTargetAndTheAddressIsFree) {
+  receive();
+  steering.arrived.set(true);
+  wait_for_result();
+  EXPECT_FALSE(steering.receiver_gone);
+  EXPECT_FALSE(guest->migration().result->downtime);
+  migration::MigrationResult figures;
+  figures.progress.status = Status::kCompleted;
+  figures.downtime = std::chrono::microseconds(400);
+  steering.settled(figures);
+  on_loop([] { return 0; });
+  EXPECT_TRUE(steering.receiver_gone);
+  EXPECT_EQ(guest->migration().result->downtime, std::chrono::microseconds(400));
+}
+
+TEST_F(HostedGuestTest, ATargetThatHeardNothingMoreKeepsWhatItKnows) {
+  receive();
+  steering.arrived.set(true);
+  wait_for_result();
+  steering.settled(std::nullopt);
+  on_loop([] { return 0; });
+  EXPECT_TRUE(steering.receiver_gone);
+  EXPECT_EQ(guest->migration().result->progress.status, Status::kCompleted);
+}
+
 TEST_F(HostedGuestTest, CancelledWaitEndsWithStatusFive) {
   receive();
   EXPECT_TRUE(on_loop([&] { return guest->cancel_migration(); }));

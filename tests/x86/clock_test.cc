@@ -12,19 +12,41 @@ ClockState at(uint64_t clock_ns, uint64_t realtime_ns, uint64_t host_tsc) {
   return {clock_ns, KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC, realtime_ns, host_tsc};
 }
 
-TEST(GuestClock, ElapsedTimeIsThatOfTheRealTimeClocks) {
-  const ClockState saved = at(0, 100 * kSecond, 0);
-  EXPECT_EQ(elapsed_since(saved, 101 * kSecond), std::chrono::seconds(1));
-  EXPECT_EQ(elapsed_since(saved, 100 * kSecond), Nanoseconds{0});
+HostClocks wall(uint64_t realtime_ns) {
+  return {.realtime_ns = realtime_ns};
 }
 
-TEST(GuestClock, ClocksThatDisagreeCountAsNoTime) {
+TEST(GuestClock, WithoutAnOffsetElapsedTimeIsThatOfTheRealTimeClocks) {
   const ClockState saved = at(0, 100 * kSecond, 0);
-  EXPECT_EQ(elapsed_since(saved, 99 * kSecond), Nanoseconds{0});
-  EXPECT_EQ(elapsed_since(saved, 100 * kSecond + 3600 * kSecond), Nanoseconds{0});
+  EXPECT_EQ(elapsed_since(saved, wall(101 * kSecond), {}), std::chrono::seconds(1));
+  EXPECT_EQ(elapsed_since(saved, wall(100 * kSecond), {}), Nanoseconds{0});
+}
+
+TEST(GuestClock, RealTimeClocksThatDisagreeCountAsNoTime) {
+  const ClockState saved = at(0, 100 * kSecond, 0);
+  EXPECT_EQ(elapsed_since(saved, wall(99 * kSecond), {}), Nanoseconds{0});
+  EXPECT_EQ(elapsed_since(saved, wall(100 * kSecond + 3600 * kSecond), {}), Nanoseconds{0});
   ClockState unknown = saved;
   unknown.flags = 0;
-  EXPECT_EQ(elapsed_since(unknown, 101 * kSecond), Nanoseconds{0});
+  EXPECT_EQ(elapsed_since(unknown, wall(101 * kSecond), {}), Nanoseconds{0});
+}
+
+TEST(GuestClock, WithAnOffsetTheWallClocksDoNotMatter) {
+  ClockState saved = at(0, 100 * kSecond, 0);
+  saved.monotonic_ns = 7000 * int64_t{kSecond};
+  // The other host's monotonic clock is 6990 s behind, its wall clock years ahead.
+  const HostClocks here{.realtime_ns = uint64_t{1} << 62, .monotonic_ns = 12 * int64_t{kSecond}};
+  EXPECT_EQ(elapsed_since(saved, here, std::chrono::seconds(-6990)), std::chrono::seconds(2));
+  EXPECT_EQ(elapsed_since(saved, here, std::chrono::seconds(-6000)), Nanoseconds{0});
+}
+
+TEST(GuestClock, NumbersOfALyingPeerDoNotOverflow) {
+  ClockState saved = at(0, ~uint64_t{0}, 0);
+  saved.monotonic_ns = INT64_MIN;
+  const HostClocks here{.realtime_ns = 0, .monotonic_ns = INT64_MAX};
+  EXPECT_EQ(elapsed_since(saved, here, Nanoseconds::min()), Nanoseconds{0});
+  EXPECT_EQ(elapsed_since(saved, here, Nanoseconds::max()), Nanoseconds{0});
+  EXPECT_EQ(elapsed_since(saved, here, {}), Nanoseconds{0});
 }
 
 TEST(GuestClock, TscGoesOnByAsMuchAsKvmclock) {
@@ -53,7 +75,8 @@ TEST(GuestClock, YearsOfUptimeDoNotOverflow) {
 }
 
 TEST(GuestClock, StateSurvivesARoundTripAndUnknownFlagsAreRejected) {
-  const ClockState before = at(1, 2, 3);
+  ClockState before = at(1, 2, 3);
+  before.monotonic_ns = -4;
   ByteWriter out;
   encode(before, out);
   ClockState after;
@@ -61,6 +84,7 @@ TEST(GuestClock, StateSurvivesARoundTripAndUnknownFlagsAreRejected) {
   EXPECT_EQ(after.clock_ns, 1u);
   EXPECT_EQ(after.realtime_ns, 2u);
   EXPECT_EQ(after.host_tsc, 3u);
+  EXPECT_EQ(after.monotonic_ns, -4);
   EXPECT_EQ(after.flags, before.flags);
   for (size_t n = 0; n < out.size(); ++n) EXPECT_FALSE(decode(out.view().first(n), after));
   out.clear();

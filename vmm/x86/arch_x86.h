@@ -46,8 +46,8 @@ class ArchX86 {
   static bool owns(const StateSection& section);
   // Decodes and checks our sections; changes nothing in KVM. Errors: kCorrupt, kIncompatible.
   Result<> stage(std::span<const StateSection> sections);
-  // Loads what was staged.
-  Result<> apply(Vcpus vcpus, const ForEachVcpu& for_each);
+  // Loads what was staged; `clock_offset` as Machine::load says.
+  Result<> apply(Vcpus vcpus, const ForEachVcpu& for_each, std::optional<Nanoseconds> clock_offset);
 
   // On a vCPU's thread, before it goes on after a pause: tells the guest's watchdogs that it was
   // stopped (KVM_KVMCLOCK_CTRL).

@@ -107,13 +107,15 @@ Result<> ArchX86::stage(std::span<const StateSection> sections) {
   return {};
 }
 
-Result<> ArchX86::apply(Vcpus vcpus, const ForEachVcpu& for_each) {
+Result<> ArchX86::apply(Vcpus vcpus, const ForEachVcpu& for_each,
+                        std::optional<Nanoseconds> clock_offset) {
   std::vector<Result<>> results(vcpus.size());
   for_each([&](size_t i) { results[i] = write_state(*vcpus[i], caps_, states_[i]); });
   for (const auto& result : results) GODWIT_TRY(result);
   GODWIT_TRY(write_state(vm_, irqchip_));
   GODWIT_TRY(write_state(vm_, pit_));
-  GODWIT_TRY(write_time(vm_, vcpus, states_, clock_, caps_, profile_.tsc_khz, tsc_offset_));
+  GODWIT_TRY(
+      write_time(vm_, vcpus, states_, clock_, clock_offset, caps_, profile_.tsc_khz, tsc_offset_));
   for (const auto& vcpu : vcpus) before_entry(*vcpu);
   return {};
 }

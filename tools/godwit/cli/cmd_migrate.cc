@@ -228,7 +228,8 @@ void add_migrate_command(CLI::App& app, Action& action) {
   add_time_limits(command, state->request.parameters);
   command.add_flag("--verify", state->request.parameters.verify,
                    "Compares a hash of all guest memory on both sides at the switchover and "
-                   "reports it. Lengthens the downtime by the time that hashing takes.");
+                   "reports it. Lengthens the downtime by the time that hashing takes, which the "
+                   "predicted downtime contains and --downtime-limit leaves out.");
   command.add_flag("--json", state->json, "One JSON object on stdout instead of the report.");
   command.callback([&action, state] { action = [state] { return migrate(*state); }; });
 }

@@ -20,8 +20,9 @@ constexpr const char* kDescription =
     "then on this is the process that `godwit run` would be.\n"
     "\n"
     "Connections that do not authenticate, or that do not speak the protocol, are dropped and the "
-    "wait goes on. The address stays taken for 30 s after the arrival: a source that has lost the "
-    "connection at the handover asks there what became of its guest.";
+    "wait goes on. The address is free again once the source knows that its guest arrived; if the "
+    "two lose each other at the handover it stays taken for 30 s, and the source asks there what "
+    "became of its guest.";
 
 constexpr const char* kFooter = R"(
 EXAMPLES

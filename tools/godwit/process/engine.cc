@@ -40,6 +40,9 @@ class EngineReceiver final : public Receiver {
       : acceptor_(std::move(acceptor)),
         target_(*acceptor_, factory, parameters, std::move(observer)) {}
   migration::TargetResult run() override { return target_.run(); }
+  void on_settled(migration::MigrationTarget::OnSettled settled) override {
+    target_.on_settled(std::move(settled));
+  }
   void cancel() noexcept override { target_.cancel(); }
 
  private:

@@ -29,6 +29,7 @@ class Receiver {
  public:
   virtual ~Receiver() = default;
   virtual migration::TargetResult run() = 0;
+  virtual void on_settled(migration::MigrationTarget::OnSettled settled) = 0;
   virtual void cancel() noexcept = 0;
 };
 

@@ -11,9 +11,6 @@ namespace {
 
 constexpr int kExitFailed = 1;
 constexpr int kExitCancelled = 5;
-// How long a source whose connection broke at the handover may ask what became of the guest:
-// migration/PROTOCOL.md, "The handover argument".
-constexpr Nanoseconds kAnswerTime = std::chrono::seconds(30);
 
 }  // namespace
 
@@ -46,6 +43,9 @@ void HostedGuest::start(std::unique_ptr<GuestMachine> machine) {
 void HostedGuest::receive(std::unique_ptr<Receiver> receiver, std::string listen) {
   listen_ = std::move(listen);
   receiver_ = std::move(receiver);
+  receiver_->on_settled([this](const std::optional<migration::MigrationResult>& figures) {
+    loop_.post([this, figures] { settled(figures); });
+  });
   spdlog::info("'{}' waits for a guest at {}", config_.name, listen_);
   worker_ = std::jthread([this] {
     received_ = receiver_->run();
@@ -210,7 +210,6 @@ void HostedGuest::receiving_ended() {
     if (arrived) answering_ = std::move(receiver_);
     receiver_.reset();
   }
-  if (arrived) loop_.after(kAnswerTime, [this] { answering_.reset(); });
   migration::MigrationResult result;
   result.progress = news_.latest().progress;
   result.total_time = received_.total_time;
@@ -220,7 +219,7 @@ void HostedGuest::receiving_ended() {
   result.progress.status = arrived     ? migration::Status::kCompleted
                            : cancelled ? migration::Status::kCancelled
                                        : migration::Status::kFailed;
-  news_.finish(result);
+  arrival_news_ = news_.finish(result);
   if (arrived) adopt(std::move(received_.machine));
   if (!arrived) {
     const std::string reason = received_.error ? received_.error->message : "no guest arrived";
@@ -230,6 +229,17 @@ void HostedGuest::receiving_ended() {
   }
   received_ = {};
   if (ending_) finish_end();
+}
+
+// Nobody will ask any more what became of the guest: the address is free.
+void HostedGuest::settled(const std::optional<migration::MigrationResult>& figures) {
+  if (migrating() && !machine_) {
+    // Here before the news of the arrival, which was posted by another thread.
+    loop_.post([this, figures] { settled(figures); });
+    return;
+  }
+  answering_.reset();
+  if (figures) news_.amend(arrival_news_, *figures);
 }
 
 void HostedGuest::adopt(std::unique_ptr<vmm::Machine> machine) {

@@ -72,6 +72,7 @@ class HostedGuest final : public Guest, public vmm::GuestEvents {
   void cancel_worker() noexcept;
   void sending_ended(const MigrationRequest& request);
   void receiving_ended();
+  void settled(const std::optional<migration::MigrationResult>& figures);
   void adopt(std::unique_ptr<vmm::Machine> machine);
   void finish_end();
   // Takes what info() says of the machine: later, a migration's thread may be in control of it.
@@ -93,7 +94,9 @@ class HostedGuest final : public Guest, public vmm::GuestEvents {
   std::mutex worker_mutex_;  // guards the two pointers against cancel_worker()
   std::unique_ptr<Sender> sender_;
   std::unique_ptr<Receiver> receiver_;
-  std::unique_ptr<Receiver> answering_;  // after the arrival; it listens on
+  // After the arrival, until the source is known to know of it.
+  std::unique_ptr<Receiver> answering_;
+  uint64_t arrival_news_ = 0;
   std::atomic<bool> guest_is_over_{false};
   migration::MigrationResult sent_;   // handed from the worker to the loop
   migration::TargetResult received_;  // likewise

@@ -39,7 +39,10 @@ class KvmMachine final : public GuestMachine {
   void resume() override { vm_->resume(); }
   [[nodiscard]] bool running() const override { return vm_->running(); }
   void save(ByteWriter& out) override { vm_->save(out); }
-  Result<> load(std::span<const std::byte> state) override { return vm_->load(state); }
+  Result<> load(std::span<const std::byte> state,
+                std::optional<Nanoseconds> clock_offset) override {
+    return vm_->load(state, clock_offset);
+  }
   std::optional<TimePoint> wait_first_entry(Nanoseconds limit) override {
     return vm_->wait_first_entry(limit);
   }

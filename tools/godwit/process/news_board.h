@@ -33,15 +33,25 @@ class NewsBoard {
     news_.progress = progress;
     if (progress.status != migration::Status::kDevice) tell();
   }
-  void finish(const migration::MigrationResult& result) {
+  // Returns the revision with that news.
+  uint64_t finish(const migration::MigrationResult& result) {
     const std::lock_guard lock(mutex_);
+    return finish_locked(result);
+  }
+  // More of the news of that revision has come; too late if there is newer news.
+  void amend(uint64_t revision, const migration::MigrationResult& result) {
+    const std::lock_guard lock(mutex_);
+    if (news_.revision == revision) finish_locked(result);
+  }
+
+ private:
+  uint64_t finish_locked(const migration::MigrationResult& result) {
     ++news_.revision;
     news_.progress = result.progress;
     news_.result = result;
     tell();
+    return news_.revision;
   }
-
- private:
   void tell() {
     if (changed_) changed_();
   }
