@@ -98,7 +98,10 @@ std::string draw_grid(const Axis& axis, const Metric& m, int height) {
     svg += fmt::format(
         "<line x1=\"{0:.1f}\" y1=\"{1}\" x2=\"{0:.1f}\" y2=\"{2}\" stroke=\"#cccccc\"/>\n",
         axis.x(value), kTop, height - kBottom);
-    svg += text_at(axis.x(value), height - kBottom + 15, "middle", 11, fmt::format("{:g}", value));
+    // The last label of a panel leaves room for the first of the next.
+    const bool last = decade == static_cast<int>(axis.high);
+    svg += text_at(axis.x(value), height - kBottom + 15, last ? "end" : "middle", 11,
+                   fmt::format("{:g}", value));
   }
   return svg;
 }
