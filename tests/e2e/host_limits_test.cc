@@ -1,4 +1,5 @@
 // A target host that has not what the guest needs, and a cable that is pulled.
+#include <cstdlib>
 #include <fstream>
 
 #include "tests/e2e/fixture.h"
@@ -24,10 +25,41 @@ class HostLimits : public E2eTest {
 };
 
 TEST_F(HostLimits, HugePagesThatTheTargetDoesNotHaveAreNamedAtTheSource) {
-  if (read_text("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages") != "0\n")
-    GTEST_SKIP() << "this host has huge pages";
-  const auto target = receiver(b_, kPlain + Arguments{"--hugepages", "2M"});
-  expect_refused_at(*target, "hugepages-2048kB/nr_hugepages");
+  if (read_text("/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages") != "0\n")
+    GTEST_SKIP() << "this host has huge pages of 1 GiB, or its CPU has none";
+  const auto target = receiver(b_, kPlain + Arguments{"--hugepages", "1G"});
+  expect_refused_at(*target, "hugepages-1048576kB/nr_hugepages");
+}
+
+// Huge pages in the host's pool for as long as this lives; fewer than asked for if it has no room.
+class HugePages {
+ public:
+  explicit HugePages(int count) : before_(read_text(kPool)) {
+    std::ofstream(kPool) << number(before_) + count;
+  }
+  ~HugePages() { std::ofstream(kPool) << before_; }
+  HugePages(const HugePages&) = delete;
+  HugePages& operator=(const HugePages&) = delete;
+  [[nodiscard]] static int free() { return number(read_text(kFree)); }
+
+ private:
+  static int number(const std::string& text) { return std::atoi(text.c_str()); }
+  static constexpr const char* kPool = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+  static constexpr const char* kFree = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+  std::string before_;
+};
+
+TEST_F(HostLimits, GuestsMoveBetweenHugePagesAndOrdinaryOnes) {
+  const HugePages pool(32);
+  if (HugePages::free() < 32) GTEST_SKIP() << "this host gives no 32 huge pages of 2 MiB";
+  const auto first = Guest::boot(a_, {.more = {"--hugepages", "2M"}});
+  EXPECT_LT(HugePages::free(), 32);
+  const auto second = receiver(b_, kPlain + Arguments{"--hugepages", "transparent"});
+  expect_completed(migrate(*first, second->url(), kPlain + Arguments{"--verify"}));
+  EXPECT_EQ(first->exit_status(), kDone);
+  const auto third = receiver(a_, kPlain + Arguments{"--hugepages", "2M"});
+  expect_completed(migrate(*second, third->url(), kPlain + Arguments{"--verify"}));
+  third->expect_good_end();
 }
 
 TEST_F(HostLimits, ATargetWithoutRoomForTheMemoryRefusesTheGuest) {

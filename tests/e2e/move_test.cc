@@ -89,6 +89,19 @@ TEST_F(Moving, ToAHostWhoseClockStartedAtAnotherTime) {
   target->expect_good_end();
 }
 
+TEST_F(Moving, AGuestOfAsManyVcpusAsCanBe) {
+  const CommandResult too_many = a_.godwit({"run", "--name", "x", "--memory", "64M", "--cpus", "65",
+                                            "--kernel", "builtin:workload"});
+  EXPECT_EQ(too_many.status, kUsage);
+  const auto source = Guest::boot(a_, {.cpus = 64, .workload = "ws=16M rate=200"});
+  const auto target = receiver(b_);
+  const Arguments patient{"--verify", "--downtime-limit", "5s"};
+  expect_completed(migrate(*source, target->url(), kPlain + patient));
+  EXPECT_EQ(number_at(b_.info(target->name()), "vcpus"), 64);
+  target->expect_intact();
+  target->expect_good_end();
+}
+
 TEST_F(Moving, APausedGuestArrivesPausedAndGoesOnThere) {
   const auto source = Guest::boot(a_, {});
   EXPECT_EQ(a_.godwit({"pause", source->name()}).status, kDone);
