@@ -36,8 +36,11 @@ lint|clang-format-14|find_clang_tool clang-format|the format of the sources
 lint|clang-tidy-14|find_clang_tool clang-tidy|static analysis
 fuzz|clang|command -v clang++|the compiler of the fuzzers
 fuzz|libclang-rt-dev|probe_fuzzer|libFuzzer and the sanitizers of clang
-lab|qemu-system-x86|command -v qemu-system-x86_64|the VMM that the benchmark compares with
+lab|qemu-system-x86|command -v qemu-system-x86_64|emulates the hosts of the lab; the benchmark compares with it
 lab|socat|command -v socat|talks to serial consoles and sockets
+lab|busybox-static|probe_busybox|user space of hosts and guests in the lab
+lab|cpio|command -v cpio|makes their initramfs
+lab|lz4|command -v lz4|unpacks the kernel for guests in the lab
 '
 
 probe_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | g++ -E -x c++ -; }
@@ -45,6 +48,13 @@ probe_gcc() { printf '#if __GNUC__ < 12\n#error\n#endif\n' | g++ -E -x c++ -; }
 probe_boost() {
   printf '#include <boost/version.hpp>\n#if BOOST_VERSION < 108100\n#error\n#endif\n' |
     g++ -E -x c++ -
+}
+probe_busybox() {
+  local applet applets
+  applets=$(busybox --list) || return
+  for applet in base64 hostname insmod ip mkfifo nc setsid; do
+    grep -qx "$applet" <<<"$applets" || return
+  done
 }
 probe_cmake() {
   local version
