@@ -26,18 +26,16 @@ address_of() {
 # One command at a time changes the lab. The lock goes with the process, so what we start in the
 # background must not inherit it (LOCK_FD).
 lock_lab() {
+  [ -z "${LOCK_FD:-}" ] || return 0
   mkdir -p "$LAB" || die "the folder $LAB cannot be made"
   exec {LOCK_FD}>"$LAB/lock"
   flock --wait "${1:-0}" "$LOCK_FD" ||
     die "another tools/lab is at work in $LAB (up, restart or down): wait for it"
 }
 
-is_up() { [ -r "$LAB/options" ]; }
+is_up() { [ -r "$LAB/options" ] && process_runs net; }
 
-need_up() {
-  is_up || die 'the lab is not up: tools/lab up' 125
-  process_runs net || die 'the lab has lost its network; tools/lab down, then up' 125
-}
+need_up() { is_up || die 'the lab is not up: tools/lab up' 125; }
 
 # started_at PID: in clock ticks since boot; with the PID it names a process for good.
 started_at() {
@@ -92,6 +90,6 @@ stop_lab() {
 # in_network COMMAND...: inside the lab's network, as the client.
 in_network() {
   local pid
-  pid=$(pid_of net) || die 'the lab has lost its network; tools/lab down, then up' 125
+  pid=$(pid_of net) || die 'the lab has lost its network: tools/lab down, then up' 125
   nsenter --net="/proc/$pid/ns/net" -- "$@"
 }

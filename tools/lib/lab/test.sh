@@ -1,0 +1,169 @@
+# shellcheck shell=bash
+# tools/lab test: what must hold when a Linux guest moves between two hosts. Sourced by tools/lab.
+
+test_passed=0 test_failed=0 test_skipped=0
+
+# check WHAT COMMAND...: a line for each check, with what the command printed.
+check() {
+  local what=$1 status=0 said
+  shift
+  # Not in a subshell: it may change what we know of the guest.
+  "$@" >"$GUEST_DIR/said" || status=$?
+  said=$(cat "$GUEST_DIR/said")
+  if [ $status -eq 0 ]; then
+    printf 'ok      %s%s\n' "$what" "${said:+ ($said)}"
+    test_passed=$((test_passed + 1))
+  else
+    printf 'FAILED  %s%s\n' "$what" "${said:+: $said}"
+    test_failed=$((test_failed + 1))
+    return 1
+  fi
+}
+
+# skip_checks COUNT WHY
+skip_checks() {
+  printf 'skipped %s checks: %s\n' "$1" "$2"
+  test_skipped=$((test_skipped + $1))
+}
+
+# is_zero NAME...: of the console's values.
+is_zero() {
+  local name faults=()
+  for name in "$@"; do
+    [ "$(console_value "$name")" = 0 ] || faults+=("$name=$(console_value "$name")")
+  done
+  [ ${#faults[@]} -eq 0 ] && return
+  printf '%s\n' "${faults[*]}"
+  grep -vE '^(move|lines)=' "$GUEST_DIR/checked" | head -n 5
+  return 1
+}
+
+all_lines() { is_zero lost repeated strange && printf '%s lines' "$(console_value lines)"; }
+clocks_forward() { is_zero mono_back real_back clock_back; }
+pages_right() { is_zero bad && printf '%s checked' "$(console_value checked)"; }
+kernel_quiet() { is_zero kernel; }
+
+# The guest's two clocks against each other, over all of its moves.
+realtime_steady() {
+  printf '%s ms' $(($(console_value drift) / 1000))
+  [ "$(console_value drift)" -lt 100000 ]
+}
+
+# memory_equal FIRST LAST: godwit's hash of all guest memory, in the reports of those moves.
+memory_equal() {
+  local i
+  for ((i = $1; i <= $2; i++)); do
+    grep -q '^ *memory *identical:' "$GUEST_DIR/move.$i" && continue
+    printf 'move %s: %s' "$i" "$(grep '^ *memory ' "$GUEST_DIR/move.$i" | tail -n 1)"
+    return 1
+  done
+}
+
+# clock_kept FIRST LAST US: no move made the guest's clock leap against this machine's by more.
+clock_kept() {
+  local i leap worst=0
+  for ((i = $1; i <= $2; i++)); do
+    leap=${GUEST_LEAPS[i - 1]}
+    if [ "${leap#-}" -gt "${worst#-}" ]; then worst=$leap; fi
+  done
+  printf 'at most %s s' "$(seconds_of "$worst")"
+  [ "${worst#-}" -le "$3" ]
+}
+
+gaps_text() {
+  local i
+  for ((i = 1; i < GUEST_CONSOLES; i++)); do
+    printf '  move %s: the guest stood still for %s s, godwit says %s\n' "$i" \
+      "$(seconds_of "$(move_value "$i" gap)")" \
+      "$(sed -n 's/.* runs at the target: downtime \([^,]*\),.*/\1/p' "$GUEST_DIR/move.$i")"
+  done
+}
+
+moves_well() {
+  local i
+  for ((i = 0; i < $1; i++)); do move_guest || return; done
+}
+
+# How far b's wall clock is ahead: much more than a busy machine could make it seem.
+TEST_SKEW=60
+set_skew() { run_quietly b 20 "date -s @\$((\$(date +%s) + $1))"; }
+
+# test_bzimage: two moves between hosts whose clocks agree, two between hosts whose clocks don't.
+test_bzimage() {
+  check 'a bzImage boots on host a' boot_guest bzimage || return 0
+  moves_well 2 || { check 'it moves to b and back' false; return 0; }
+  set_skew $TEST_SKEW
+  moves_well 2 || { check 'it moves to b and back, between clocks that differ' false; return 0; }
+  set_skew -$TEST_SKEW
+  check 'the console can be read' check_console || return 0
+  gaps_text
+  check 'four moves: no line of the console lost, repeated or garbled' all_lines
+  check 'no clock of the guest went back' clocks_forward
+  check 'CLOCK_REALTIME stays within 100 ms of CLOCK_MONOTONIC' realtime_steady
+  check 'the guest finds all its pages as it wrote them' pages_right
+  check 'the guest kernel has nothing to warn of' kernel_quiet
+  check 'hashes of all guest memory are equal' memory_equal 1 4
+  check 'the guest clock keeps time through moves' clock_kept 1 2 5000000
+  check "also with b's wall clock $TEST_SKEW s ahead" clock_kept 3 4 5000000
+}
+
+# refused: a target without AVX2, before any page moves; the guest runs on.
+refused() {
+  local said status=0 lines
+  start_receiver b || return
+  said=$(run_on a no 60 "godwit migrate $GUEST_NAME tcp://b:7000 --tls-dir /run/lab/tls --json" \
+    2>/dev/null) || status=$?
+  if [ $status -ne 4 ] || [[ $said != *'CPU feature avx2 '* ]] || [[ $said != *'"transferred":0,'* ]]; then
+    printf 'status %s: %s' "$status" "$said"
+    return 1
+  fi
+  lines=$(run_on a no 20 "grep -ac '^seq=' /run/lab/console.$((GUEST_CONSOLES - 1))")
+  wait_in a 30 "/run/lab/console.$((GUEST_CONSOLES - 1))" '^seq=' $((lines + 10)) && return
+  printf 'the guest does not go on'
+  return 1
+}
+
+# test_cpu: with a guest on host a.
+test_cpu() {
+  UP_CPU_B=-avx2
+  (restart_host b) || { check 'host b restarts without AVX2' false; return 0; }
+  put_file b "$GUEST_DIR/tls" /run/lab/tls
+  check 'a guest with AVX2 is refused by a host without, by name and before any page moves' refused
+}
+
+# test_vmlinux: to the host without AVX2, with a CPU that has none.
+test_vmlinux() {
+  check 'a vmlinux boots on host a (PVH)' boot_guest vmlinux --cpu x86-64-v2 || return 0
+  moves_well 1 || { check 'it moves to host b, which has no AVX2' false; return 0; }
+  check 'the console can be read' check_console || return 0
+  gaps_text
+  check 'one move: no line of the console lost, repeated or garbled' all_lines
+  check 'no clock of the guest went back' clocks_forward
+  check 'the guest finds all its pages as it wrote them' pages_right
+  check 'the guest kernel has nothing to warn of' kernel_quiet
+  check 'hashes of all guest memory are equal' memory_equal 1 1
+}
+
+lab_test() {
+  local begin=$SECONDS
+  # One of its own, so that it leaves alone what somebody has up.
+  LAB=$LAB-test GUEST_DIR=$LAB-test/guest
+  lock_lab
+  stop_lab
+  default_options
+  bring_up
+  trap 'stop_lab' EXIT
+  prepare_guests
+  # What fails in them is counted and does not end us.
+  test_bzimage || true
+  if [ "${GUEST_HOST:-}" = a ] && [ $test_failed -eq 0 ]; then
+    test_cpu || true
+    stop_guest || true
+    test_vmlinux || true
+  else
+    skip_checks 8 'the first guest did not come through'
+  fi
+  printf 'the lab took %s s\n%s passed, %s failed, %s skipped\n' $((SECONDS - begin)) \
+    "$test_passed" "$test_failed" "$test_skipped"
+  [ $test_failed -eq 0 ]
+}
