@@ -36,7 +36,7 @@ lint|clang-format-14|find_clang_tool clang-format|the format of the sources
 lint|clang-tidy-14|find_clang_tool clang-tidy|static analysis
 fuzz|clang|command -v clang++|the compiler of the fuzzers
 fuzz|libclang-rt-dev|probe_fuzzer|libFuzzer and the sanitizers of clang
-lab|qemu-system-x86|command -v qemu-system-x86_64|emulates the hosts of the lab; the benchmark compares with it
+lab|qemu-system-x86|command -v qemu-system-x86_64|emulates the hosts of the lab; the VMM to compare with
 lab|socat|command -v socat|talks to serial consoles and sockets
 lab|busybox-static|probe_busybox|user space of hosts and guests in the lab
 lab|cpio|command -v cpio|makes their initramfs

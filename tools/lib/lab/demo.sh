@@ -53,7 +53,8 @@ demo_json() {
   done
   printf '],"console":{'
   first=
-  for name in lines lost repeated mono_back real_back clock_back bad checked drift worst kernel strange; do
+  for name in lines lost repeated mono_back real_back clock_back bad checked drift worst kernel \
+    strange; do
     printf '%s"%s":%s' "$first" "${name//_/-}" "$(console_value $name)"
     first=,
   done
@@ -70,7 +71,7 @@ demo() {
   boot_guest "$format" || return 1
   if ! $json; then
     run_on a no 20 "grep -a '^guest:' /run/lab/console.0"
-    printf 'It rewrites and checks %s MiB, %s pages/s, and writes 20 lines a second to its console\n' \
+    printf 'It rewrites and checks %s MiB, %s pages/s, and writes 20 lines a second.\n' \
       "$GUEST_BUSY_MIB" "$GUEST_BUSY_RATE"
   fi
   for ((i = 1; i <= moves; i++)); do
@@ -91,9 +92,9 @@ demo() {
   fi
   heading "After $moves moves"
   console_verdict || return 1
-  printf 'All %s lines came, once each and in order; no clock went back (the realtime clock is %s s off\n' \
+  printf 'All %s lines came, once each and in order. No clock went back; real time is %s s off\n' \
     "$(console_value lines)" "$(seconds_of "$(console_value drift)")"
-  printf 'the monotonic one); %s pages were right, none wrong; the kernel had nothing to say.\n' \
+  printf 'the monotonic one. %s pages were right, none wrong. The kernel had nothing to say.\n' \
     "$(console_value checked)"
   printf 'Times are those of emulated hosts on one machine, and not those of Godwit on hardware.\n'
 }

@@ -1,8 +1,10 @@
 # shellcheck shell=bash
-# A Linux guest under godwit in the lab: boot it, move it, look at what it said. Sourced by tools/lab.
+# A Linux guest under godwit in the lab: boot it, move it, look at what it said. Sourced by
+# tools/lab.
 #
-# After a command that fails the reason is on stderr. GUEST_CONSOLES counts the serial consoles it has had: one on each host it came to, in
-# /run/lab/console.N there and, once it left, in $GUEST_DIR here. GUEST_HOST is where it runs.
+# GUEST_HOST is where it runs. GUEST_CONSOLES counts the serial consoles it has had, one on each
+# host it came to: /run/lab/console.N there and, once it left, $GUEST_DIR/console.N here. A command
+# that fails says why on stderr.
 
 GUEST_DIR=$LAB/guest
 GUEST_NAME=linux
@@ -32,13 +34,14 @@ guest_image() {
 }
 
 # prepare_guests: the hosts have the guest's kernel in both forms, its initramfs, and certificates.
-# $1 is a bzImage to use instead of the hosts' own kernel, or empty.
+# The kernel is that of the hosts themselves.
 prepare_guests() {
-  local host bzimage=${1:-$HOST_KERNEL/bzImage}
+  local host bzimage=$HOST_KERNEL/bzImage
   rm -rf "$GUEST_DIR" && mkdir -p "$GUEST_DIR"
   guest_image "$GUEST_DIR/initrd" || die 'the initramfs of the guest could not be made'
   extract_vmlinux "$bzimage" "$GUEST_DIR/vmlinux" || exit 1
-  "$LAB_GODWIT" certs "$GUEST_DIR/tls" --host a --host b >/dev/null
+  "$LAB_GODWIT" certs "$GUEST_DIR/tls" --host a --host b >/dev/null 2>"$GUEST_DIR/certs.log" ||
+    die "no certificates could be made: $(cat "$GUEST_DIR/certs.log")"
   for host in "${LAB_HOSTS[@]}"; do
     put_file "$host" "$GUEST_DIR/tls" /run/lab/tls
     # What an earlier guest left: console numbers start again.
@@ -58,8 +61,8 @@ wait_in() {
     exit 1" 2>/dev/null
 }
 
-# boot_guest FORMAT [OPTION]...: on host a, with options of godwit run; FORMAT is bzimage or vmlinux.
-# Until it runs.
+# boot_guest FORMAT [OPTION]...: on host a, with options of godwit run; until it runs. FORMAT is
+# bzimage or vmlinux.
 boot_guest() {
   local format=$1
   shift
@@ -79,7 +82,8 @@ guest_trouble() {
   printf 'lab: %s\n' "$1" >&2
   for host in "${LAB_HOSTS[@]}"; do
     printf -- '-- host %s\n' "$host"
-    run_on "$host" no 20 'cd /run/lab; tail -n 12 vmm.*; tail -n 5 console.*; dmesg | tail -n 5' || true
+    run_on "$host" no 20 'cd /run/lab; tail -n 12 vmm.*; tail -n 5 console.*; dmesg | tail -n 5' ||
+      true
   done >&2
 }
 
@@ -125,7 +129,8 @@ move_guest() {
     --downtime-limit 500ms --converge-timeout 20s --on-no-converge switchover --timeout 120s $*" \
     >"$GUEST_DIR/move.$n" 2>"$GUEST_DIR/move.$n.log" || status=$?
   if [ $status -ne 0 ]; then
-    guest_trouble "the move to host $to failed with status $status: $(tail -n 3 "$GUEST_DIR/move.$n.log")"
+    guest_trouble "the move to host $to failed with status $status:
+$(tail -n 3 "$GUEST_DIR/move.$n.log")"
     return 1
   fi
   GUEST_HOST=$to GUEST_CONSOLES=$((n + 1))
@@ -150,12 +155,14 @@ check_console() {
   done
   unset 'bounds[-1]'
   # The last line may not be whole yet.
-  cat "${files[@]}" | sed '$d' | LC_ALL=C awk -v bounds="${bounds[*]}" -f "$GODWIT_ROOT/tests/lab/console.awk" \
-    >"$GUEST_DIR/checked"
+  cat "${files[@]}" | sed '$d' | LC_ALL=C awk -v bounds="${bounds[*]}" \
+    -f "$GODWIT_ROOT/tests/lab/console.awk" >"$GUEST_DIR/checked"
 }
 
 # console_value NAME: of the whole console; move_value N NAME: of a move.
-console_value() { sed -n "s/^lines=.* $1=\([^ ]*\).*/\1/p; s/^$1=\([0-9]*\) first=.*/\1/p" "$GUEST_DIR/checked"; }
+console_value() {
+  sed -n "s/^lines=.* $1=\([^ ]*\).*/\1/p; s/^$1=\([0-9]*\) first=.*/\1/p" "$GUEST_DIR/checked"
+}
 move_value() { sed -n "s/^move=$1 .*\b$2=\([^ ]*\).*/\1/p" "$GUEST_DIR/checked"; }
 
 stop_guest() {

@@ -33,17 +33,20 @@ find_host_kernel() {
   fi
   HOST_KERNEL=$GODWIT_ROOT/build/kernel
   { [ -r "$HOST_KERNEL/bzImage" ] && [ -d "$HOST_KERNEL/modules" ]; } && return
-  has_apt || die 'there is no apt to fetch a kernel with: give a Debian linux-image package with --kernel' 2
+  local advice='give a Debian linux-image package with --kernel'
+  has_apt || die "there is no apt to fetch a kernel with: $advice" 2
   printf 'lab: fetching the kernel package of this distribution\n' >&2
+  # shellcheck disable=SC2016
   timeout 300 bash -c '. "$1" && fetch_kernel "$2"' fetch "$GODWIT_ROOT/tools/lib/kernel.sh" \
-    "$HOST_KERNEL" >&2 </dev/null || die 'no kernel could be fetched: give a Debian linux-image package with --kernel' 2
+    "$HOST_KERNEL" >&2 </dev/null || die "no kernel could be fetched: $advice" 2
 }
 
 # The hosts' kernels would misjudge their TSC on a busy machine, each differently.
 measure_tsc() {
   local program=$LAB/tsc_khz
-  g++ -O2 -std=c++20 "$LAB_LIB/tsc_khz.cc" -o "$program" && TSC_KHZ=$("$program") ||
+  if ! g++ -O2 -std=c++20 "$LAB_LIB/tsc_khz.cc" -o "$program" || ! TSC_KHZ=$("$program"); then
     die 'the frequency of the TSC could not be measured'
+  fi
 }
 
 start_network() {
@@ -51,7 +54,9 @@ start_network() {
   start_process net unshare --net sleep infinity
   # Until unshare has done its work, its network is ours.
   until [ "$(readlink "/proc/$(pid_of net)/ns/net")" != "$(readlink /proc/self/ns/net)" ]; do
-    ((waited++ < 100)) && process_runs net || die "no network namespace: $(cat "$LAB/net.log")"
+    if ((waited++ >= 100)) || ! process_runs net; then
+      die "no network namespace: $(cat "$LAB/net.log")"
+    fi
     sleep 0.05
   done
   {
@@ -115,7 +120,8 @@ wait_for_host() {
     fi
     sleep 0.2
   done
-  run_on "$host" no 10 'test -c /dev/kvm' || die "host $host has no /dev/kvm; see $LAB/$host.console"
+  run_on "$host" no 10 'test -c /dev/kvm' ||
+    die "host $host has no /dev/kvm; see $LAB/$host.console"
 }
 
 show_host() {
@@ -129,7 +135,7 @@ show_host() {
 
 # Stops what was started when the rest fails, or when it is interrupted.
 undo_on_failure() {
-  trap 'status=$?; [ $status -eq 0 ] || { printf "lab: taking down what was started\n" >&2; stop_lab; }' EXIT
+  trap '[ $? -eq 0 ] || { printf "lab: taking down what was started\n" >&2; stop_lab; }' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
 }
@@ -137,7 +143,8 @@ undo_on_failure() {
 # options_text: what the hosts were made from; read back with source.
 options_text() {
   local name
-  for name in UP_CPUS UP_MEMORY UP_CPU_A UP_CPU_B UP_LATENCY UP_RATE UP_LOSS UP_CLOCK_SKEW UP_KERNEL; do
+  for name in UP_CPUS UP_MEMORY UP_CPU_A UP_CPU_B UP_LATENCY UP_RATE UP_LOSS UP_CLOCK_SKEW \
+    UP_KERNEL; do
     printf '%s=%q\n' "$name" "${!name}"
   done
 }

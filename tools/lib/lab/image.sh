@@ -6,13 +6,13 @@ HOST_MODULES=(virtio_pci virtio_net virtio_rng af_packet bridge tun veth sch_net
   kvm_amd)
 
 # install_program FOLDER FILE PATH: with the libraries that it is linked with, under their own
-# paths; their folders are added to FOLDER/libraries.
+# paths; their folders are added to FOLDER/etc/library-folders.
 install_program() {
   local folder=$1 file=$2 library
   install -D -m 755 "$file" "$folder/$3"
   while read -r library; do
     [ -e "$folder/$library" ] || install -D -m 755 "$library" "$folder/$library"
-    dirname "$library" >>"$folder/libraries"
+    dirname "$library" >>"$folder/etc/library-folders"
   done < <(ldd "$file" 2>/dev/null | grep -o '/[^ )]*' || true)
 }
 
@@ -60,7 +60,7 @@ make_host_image() {
   install_program "$folder" "$LAB_GODWIT" bin/godwit
   install_program "$folder" "$(command -v tc)" usr/sbin/tc
   install_program "$folder" "$(command -v ip)" usr/sbin/ip
-  sort -u "$folder/libraries" | paste -s -d : >"$folder/etc/library-path"
+  sort -u "$folder/etc/library-folders" | paste -s -d : >"$folder/etc/library-path"
   printf '10.77.1.1 a\n10.77.1.2 b\n10.77.1.254 client\n127.0.0.1 localhost\n' >"$folder/etc/hosts"
   printf 'root:x:0:0:root:/root:/bin/sh\n' >"$folder/etc/passwd"
   for module in "${HOST_MODULES[@]}"; do add_module "$kernel" "$folder/modules" "$module"; done

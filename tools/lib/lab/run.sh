@@ -35,9 +35,10 @@ put_file() {
     return
   fi
   [ -r "$file" ] || die "$file cannot be read"
+  # shellcheck disable=SC2094
   run_on "$host" yes 300 "to=$to; [ ! -d \"\$to\" ] || to=\$to/$(quoted "$(basename "$file")")
-    mkdir -p \"\$(dirname \"\$to\")\" && cat >\"\$to.part\" && chmod $(stat -c %a "$file") \"\$to.part\" &&
-    mv \"\$to.part\" \"\$to\"" <"$file"
+    mkdir -p \"\$(dirname \"\$to\")\" && cat >\"\$to.part\" &&
+    chmod $(stat -c %a "$file") \"\$to.part\" && mv \"\$to.part\" \"\$to\"" <"$file"
 }
 
 # get_file HOST FILE DEST: DEST appears when all of it is there.

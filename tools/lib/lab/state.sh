@@ -42,6 +42,7 @@ started_at() {
   local stat
   { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
   # The name in parentheses may contain anything; the rest starts with the state, field 3.
+  # shellcheck disable=SC2086
   set -- ${stat##*) }
   [ "$1" != Z ] && printf '%s' "${20}"
 }
@@ -84,7 +85,7 @@ stop_lab() {
   local name
   rm -f "$LAB/options"
   for name in "${LAB_HOSTS[@]}" net; do stop_process "$name"; done
-  rm -f "$LAB"/*.monitor
+  rm -rf "$LAB"/*.monitor "$LAB"/image.??????
 }
 
 # in_network COMMAND...: inside the lab's network, as the client.

@@ -113,10 +113,12 @@ refused() {
   start_receiver b || return
   said=$(run_on a no 60 "godwit migrate $GUEST_NAME tcp://b:7000 --tls-dir /run/lab/tls --json" \
     2>/dev/null) || status=$?
-  if [ $status -ne 4 ] || [[ $said != *'CPU feature avx2 '* ]] || [[ $said != *'"transferred":0,'* ]]; then
+  if [ $status -ne 4 ] || [[ $said != *'CPU feature avx2 '* ]] ||
+    [[ $said != *'"transferred":0,'* ]]; then
     printf 'status %s: %s' "$status" "$said"
     return 1
   fi
+  run_quietly b 30 "godwit stop $GUEST_NAME" || return
   lines=$(run_on a no 20 "grep -ac '^seq=' /run/lab/console.$((GUEST_CONSOLES - 1))")
   wait_in a 30 "/run/lab/console.$((GUEST_CONSOLES - 1))" '^seq=' $((lines + 10)) && return
   printf 'the guest does not go on'
