@@ -125,8 +125,8 @@ move_guest() {
   to=$(other_host "$from")
   distance=$(clock_distance) || return
   start_receiver "$to" || return
-  run_on "$from" no 150 "godwit migrate $GUEST_NAME tcp://$to:7000 --tls-dir /run/lab/tls --verify \
-    --downtime-limit 500ms --converge-timeout 20s --on-no-converge switchover --timeout 120s $*" \
+  run_on "$from" no 330 "godwit migrate $GUEST_NAME tcp://$to:7000 --tls-dir /run/lab/tls --verify \
+    --downtime-limit 500ms --converge-timeout 30s --on-no-converge switchover --timeout 300s $*" \
     >"$GUEST_DIR/move.$n" 2>"$GUEST_DIR/move.$n.log" || status=$?
   if [ $status -ne 0 ]; then
     guest_trouble "the move to host $to failed with status $status:

@@ -91,18 +91,16 @@ start_host() {
   append+=" lab.host=$host lab.address=$(address_of "$host")"
   append+="${skew:+ lab.clock_skew=$skew}${netem:+ lab.netem=$netem}"
   rm -f "$LAB/$host.console" "$LAB/$host.monitor"
-  # The sockets are named relative to the folder: their names may have 107 bytes.
-  (
-    cd "$LAB" && printf '%s\n' "$cpu" >"$host.cpu" &&
-      start_process "$host" nsenter --net="/proc/$(pid_of net)/ns/net" -- \
-        qemu-system-x86_64 -name "lab-$host" -nodefaults -no-user-config -display none -no-reboot \
-        -machine pc -accel tcg,thread=multi,tb-size=256 -cpu "$(cpu_model "$cpu")" \
-        -smp "$UP_CPUS" -m "$UP_MEMORY" -serial "file:$host.console" \
-        -monitor "unix:$host.monitor,server=on,wait=off" -device virtio-rng-pci \
-        -netdev "tap,id=net,ifname=tap-$host,script=no,downscript=no" \
-        -device "virtio-net-pci,netdev=net,romfile=,mac=$mac" \
-        -kernel "$HOST_KERNEL/bzImage" -initrd images/host.cpio -append "$append"
-  )
+  printf '%s\n' "$cpu" >"$LAB/$host.cpu"
+  # Files are named relative to the lab's folder: the name of a socket may have 107 bytes.
+  start_process "$host" nsenter --net="/proc/$(pid_of net)/ns/net" -- \
+    qemu-system-x86_64 -name "lab-$host" -nodefaults -no-user-config -display none -no-reboot \
+    -machine pc -accel tcg,thread=multi,tb-size=256 -cpu "$(cpu_model "$cpu")" \
+    -smp "$UP_CPUS" -m "$UP_MEMORY" -serial "file:$host.console" \
+    -monitor "unix:$host.monitor,server=on,wait=off" -device virtio-rng-pci \
+    -netdev "tap,id=net,ifname=tap-$host,script=no,downscript=no" \
+    -device "virtio-net-pci,netdev=net,romfile=,mac=$mac" \
+    -kernel "$HOST_KERNEL/bzImage" -initrd images/host.cpio -append "$append"
 }
 
 # wait_for_host HOST: until its agent answers.
@@ -153,7 +151,7 @@ bring_up() {
   local host begin=$SECONDS
   lock_lab
   if is_up; then
-    if [ "$(grep '^UP_' "$LAB/options")" != "$(options_text)" ]; then
+    if $UP_WITH_OPTIONS && [ "$(grep '^UP_' "$LAB/options")" != "$(options_text)" ]; then
       die 'the lab is up already, with other options: tools/lab down first'
     fi
     printf 'lab: is up already\n'

@@ -16,7 +16,7 @@ script_of() {
 
 # run_on HOST STDIN SECONDS SCRIPT: its output, error and status are ours; STDIN is yes or no.
 run_on() {
-  local host=$1 input=$2 seconds=$3 script=$4 limited=(timeout --foreground --kill-after=5 "$3")
+  local host=$1 input=$2 script=$4 limited=(timeout --foreground --kill-after=5 "$3")
   local command=(bash "$LAB_LIB/remote.sh" "$(address_of "$host")" "$input" "$script")
   [ "$host" != client ] || command=(bash -c "$script")
   if [ "$input" = yes ]; then

@@ -47,11 +47,12 @@ started_at() {
   [ "$1" != Z ] && printf '%s' "${20}"
 }
 
-# start_process NAME COMMAND...: in a session of its own, so that Ctrl-C is ours alone.
+# start_process NAME COMMAND...: in the lab's folder and in a session of its own, so that Ctrl-C is
+# ours alone.
 start_process() {
   local name=$1 pid started
   shift
-  setsid "$@" >"$LAB/$name.log" 2>&1 </dev/null {LOCK_FD}>&- &
+  (cd "$LAB" && exec setsid "$@") >"$LAB/$name.log" 2>&1 </dev/null {LOCK_FD}>&- &
   pid=$!
   # Ended at once: the caller finds out when it waits for what it is to do.
   started=$(started_at "$pid") || started=0

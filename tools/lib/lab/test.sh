@@ -127,6 +127,7 @@ refused() {
 
 # test_cpu: with a guest on host a.
 test_cpu() {
+  # shellcheck disable=SC2034
   UP_CPU_B=-avx2
   (restart_host b) || { check 'host b restarts without AVX2' false; return 0; }
   put_file b "$GUEST_DIR/tls" /run/lab/tls
@@ -149,7 +150,7 @@ test_vmlinux() {
 lab_test() {
   local begin=$SECONDS
   # One of its own, so that it leaves alone what somebody has up.
-  LAB=$LAB-test GUEST_DIR=$LAB-test/guest
+  LAB=$LAB-test GUEST_DIR=$LAB/guest
   lock_lab
   stop_lab
   default_options
