@@ -157,6 +157,7 @@ lab_test() {
   bring_up
   trap 'stop_lab' EXIT
   prepare_guests
+  check 'the checker of consoles finds faults' "$GODWIT_ROOT/tests/lab/console_test.sh" || true
   # What fails in them is counted and does not end us.
   test_bzimage || true
   if [ "${GUEST_HOST:-}" = a ] && [ $test_failed -eq 0 ]; then
