@@ -103,16 +103,23 @@ start_host() {
     -kernel "$HOST_KERNEL/bzImage" -initrd images/host.cpio -append "$append"
 }
 
-# wait_for_host HOST: until its agent answers.
+# wait_for_host HOST: until its agent answers. One with several CPUs, which may hang as its first VM
+# comes, gets a second chance.
 wait_for_host() {
-  local host=$1 limit=$((SECONDS + 120))
+  local host=$1 chances=1 limit=$((SECONDS + 120))
+  [ "$UP_CPUS" -eq 1 ] || chances=2 limit=$((SECONDS + 45))
   until grep -aq "lab: host $host is up" "$LAB/$host.console" 2>/dev/null &&
     run_on "$host" no 10 true 2>/dev/null; do
     if ! process_runs "$host"; then
       show_host "$host"
       die "QEMU of host $host has ended"
     fi
-    if [ $SECONDS -ge $limit ]; then
+    if [ $SECONDS -ge $limit ] && ((--chances > 0)); then
+      printf 'lab: host %s hangs; starting it again\n' "$host" >&2
+      stop_process "$host"
+      start_host "$host"
+      limit=$((SECONDS + 120))
+    elif [ $SECONDS -ge $limit ]; then
       show_host "$host"
       die "host $host did not come up within 120 s"
     fi
