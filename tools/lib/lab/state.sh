@@ -78,6 +78,7 @@ stop_process() {
       [ $i -ne 50 ] || kill -KILL "$pid" 2>/dev/null || true
       sleep 0.1
     done
+    wait "$pid" 2>/dev/null || true
   fi
   rm -f "$LAB/$1.pid"
 }
