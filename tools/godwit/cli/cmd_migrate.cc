@@ -192,10 +192,13 @@ void add_time_limits(CLI::App& command, migration::MigrationParameters& p) {
   add_parsed(command, "--on-no-converge", p.on_no_converge, parse_on_no_converge, "ACTION",
              std::string(on_no_converge_name(p.on_no_converge)),
              "What to do with a guest that changes memory faster than it can be sent, once "
-             "--converge-timeout has passed: wait (go on until --timeout), switchover (accept the "
+             "--converge-timeout has passed without progress: wait (go on until --timeout), "
+             "switchover (accept the "
              "longer downtime that the progress line predicts) or cancel.");
   add_parsed(command, "--converge-timeout", p.converge_timeout, parse_duration, "DURATION",
-             duration_default(p.converge_timeout), "See --on-no-converge.");
+             duration_default(p.converge_timeout),
+             "How long iterations may go on without bringing the predicted downtime lower than it "
+             "ever was, before --on-no-converge applies.");
   add_parsed(command, "--timeout", p.timeout, parse_duration, "DURATION",
              duration_default(p.timeout),
              "Gives the whole migration up after so long; 0 is never.");
