@@ -13,8 +13,9 @@ using testing::HasSubstr;
 class HostLimits : public E2eTest {
  protected:
   // The target refuses the guest for `reason`, before any page travels, and goes on waiting.
-  void expect_refused_at(Guest& target, const std::string& reason) {
-    const auto source = Guest::boot(a_, {.memory = "256M"});
+  void expect_refused_at(Guest& target, const std::string& reason,
+                         const std::string& memory = "256M") {
+    const auto source = Guest::boot(a_, {.memory = memory});
     const Move move = migrate(*source, target.url());
     expect_stays(*source, move, reason);
     EXPECT_THAT(move.reason(), HasSubstr("the target gave up"));
@@ -28,7 +29,7 @@ TEST_F(HostLimits, HugePagesThatTheTargetDoesNotHaveAreNamedAtTheSource) {
   if (read_text("/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages") != "0\n")
     GTEST_SKIP() << "this host has huge pages of 1 GiB, or its CPU has none";
   const auto target = receiver(b_, kPlain + Arguments{"--hugepages", "1G"});
-  expect_refused_at(*target, "hugepages-1048576kB/nr_hugepages");
+  expect_refused_at(*target, "hugepages-1048576kB/nr_hugepages", "1G");
 }
 
 // Huge pages in the host's pool for as long as this lives; fewer than asked for if it has no room.
