@@ -306,10 +306,9 @@ Result<Settled> decode_settled(std::span<const std::byte> payload) {
   constexpr int64_t kLongest = Nanoseconds(std::chrono::hours(24 * 7)).count();
   const auto duration = [&](std::string_view what) {
     const int64_t ns = in.i64();
-    if (ns < -kLongest || ns > kLongest) {
-      in.fail(make_error(Errc::kCorrupt, "SETTLED: {} of {} ns", what, ns));
-    }
-    return ns;
+    if (ns >= -kLongest && ns <= kLongest) return ns;
+    in.fail(make_error(Errc::kCorrupt, "SETTLED: {} of {} ns", what, ns));
+    return int64_t{0};
   };
   Settled m;
   m.total_ns = duration("a total time");

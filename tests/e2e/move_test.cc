@@ -90,8 +90,8 @@ TEST_F(Moving, ToAHostWhoseClockStartedAtAnotherTime) {
 }
 
 TEST_F(Moving, AGuestOfAsManyVcpusAsCanBe) {
-  const CommandResult too_many = a_.godwit({"run", "--name", "x", "--memory", "64M", "--cpus", "65",
-                                            "--kernel", "builtin:workload"});
+  const CommandResult too_many = a_.godwit(
+      {"run", "--name", "x", "--memory", "64M", "--cpus", "65", "--kernel", "builtin:workload"});
   EXPECT_EQ(too_many.status, kUsage);
   const auto source = Guest::boot(a_, {.cpus = 64, .workload = "ws=16M rate=200"});
   const auto target = receiver(b_);

@@ -109,6 +109,9 @@ TEST(Messages, ALedgerOfWeeksIsRejected) {
   Settled m = settled();
   m.ledger.phases[3] = std::chrono::hours(24 * 365);
   EXPECT_FALSE(decode_settled(bytes_of(m)));
+  // Two whose sum has no place in 64 bits.
+  m.ledger.phases[3] = m.ledger.phases[4] = Nanoseconds::min();
+  EXPECT_FALSE(decode_settled(bytes_of(m)));
 }
 
 TEST(Messages, TruncatedAnywhereAreRejected) {
