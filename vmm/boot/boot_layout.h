@@ -17,8 +17,10 @@
 //   0xa0000  0xe0000  VGA window and option ROMs                         reserved
 //   0xe0000 0x100000  ACPI: RSDP and tables (where a BIOS would have them), firmware; reserved
 //   1 MiB    ...      the kernel; the initrd ends as high under the hole as it may
-//   3 GiB    4 GiB    no RAM (vmm/memory/guest_memory.h): PCI windows; from 0xfec00000 reserved
-//                     (IOAPIC, LAPIC, KVM's own pages, firmware)
+//   3 GiB    4 GiB    no RAM (vmm/memory/guest_memory.h):
+//     0xc0000000 0xe0000000  BARs of PCI functions
+//     0xe0000000 0xe0100000  PCI configuration space of bus 0 (ECAM), reserved in the map
+//     0xfec00000 4 GiB       IOAPIC, LAPIC, KVM's own pages, firmware; reserved
 //   4 GiB    ...      the rest of RAM
 //
 // All of it is ordinary RAM to the host. A kernel may not be loaded below 0x30000, nor between
@@ -49,6 +51,11 @@ inline constexpr Gpa kLowMemoryEnd{0x9fc00};  // the EBDA begins
 inline constexpr Gpa kAcpiTables{0xe0000};
 inline constexpr ByteCount kAcpiTablesSpace{0x20000};
 inline constexpr Gpa kHighMemoryStart{0x100000};
+
+inline constexpr Gpa kPciWindow{0xc0000000};
+inline constexpr ByteCount kPciWindowSize{0x20000000};
+inline constexpr Gpa kPciEcam{0xe0000000};  // one bus: 32 devices of 8 functions of 4 KiB
+inline constexpr ByteCount kPciEcamSize{0x100000};
 
 inline constexpr Gpa kPlatformStart{0xfec00000};  // IOAPIC; to the end of the hole
 
