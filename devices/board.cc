@@ -3,10 +3,13 @@
 #include "devices/acpi_pm.h"
 #include "devices/debug_exit.h"
 #include "devices/i8042.h"
+#include "devices/pci/root.h"
+#include "devices/places.h"
 #include "devices/port_window.h"
 #include "devices/post_port.h"
 #include "devices/rtc_cmos.h"
 #include "devices/serial_16550.h"
+#include "devices/virtio/pci_device.h"
 #include "vmm/base/check.h"
 
 namespace godwit::devices {
@@ -50,15 +53,44 @@ struct Board::Parts {
   AcpiPm acpi_pm;
   DebugExit debug_exit;
   PostPort post_port;
+  // PCI: there when there is a device on it.
+  std::unique_ptr<vmm::MsiSink> msi;
+  std::unique_ptr<vmm::Doorbells> doorbells;
+  std::unique_ptr<pci::Root> pci;
+  std::vector<std::unique_ptr<virtio::PciDevice>> virtio;
   PortWindow i8042_data{i8042, kI8042DataPort};
   PortWindow i8042_command{i8042, kI8042CommandPort};
   PortWindow system_control{i8042, kSystemControlPort};
 };
 
+namespace {
+
+Result<> add_virtio(Board::Parts& parts, vmm::Vm& vm,
+                    std::vector<std::unique_ptr<virtio::Model>> models, bool arriving) {
+  if (models.empty()) return {};
+  parts.msi = vm.msi_sink();
+  parts.doorbells = vm.doorbells();
+  parts.pci = std::make_unique<pci::Root>();
+  parts.pci->attach(vm.port_bus(), vm.mmio_bus());
+  const std::vector<virtio::PciPlace> places = places_of(models);
+  const uint64_t guest_id = vm.describe().guest_id;
+  for (size_t i = 0; i < models.size(); ++i) {
+    GODWIT_TRY(models[i]->admit(guest_id, arriving));
+    parts.virtio.push_back(std::make_unique<virtio::PciDevice>(
+        std::move(models[i]), places[i], vm.memory(), *parts.msi, *parts.doorbells));
+    parts.pci->add(places[i].slot, *parts.virtio.back());
+  }
+  return {};
+}
+
+}  // namespace
+
 Board::Board(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Result<std::unique_ptr<Board>> Board::create(vmm::Vm& vm, const BoardConfig& config,
-                                             vmm::GuestEvents& events) {
+                                             BoardDevices devices, vmm::GuestEvents& events,
+                                             bool arriving) {
+  const std::vector<vmm::DeviceDescription> expected = devices.describe();
   GODWIT_ASSIGN(auto console, open_console(config.serial));
   auto parts = std::make_unique<Parts>(vm, std::move(console), events);
   vmm::IoBus& ports = vm.port_bus();
@@ -71,19 +103,14 @@ Result<std::unique_ptr<Board>> Board::create(vmm::Vm& vm, const BoardConfig& con
   ports.attach(kDebugExitPort, kDebugExitPorts, parts->debug_exit);
   ports.attach(kPostPort, kPostPorts, parts->post_port);
 
-  const std::vector<vmm::DeviceDescription> expected = board_devices();
-  size_t index = 0;
-  for (vmm::Device* device : std::initializer_list<vmm::Device*>{
-           &parts->serial, &parts->rtc, &parts->i8042, &parts->acpi_pm, &parts->debug_exit,
-           &parts->post_port}) {
-    const vmm::DeviceDescription actual{std::string(device->type()), device->instance(),
-                                        device->state_version()};
-    GODWIT_CHECK(index < expected.size() && actual == expected[index],
-                 "board_devices() says what the board has");
-    ++index;
+  for (vmm::Device* device :
+       std::initializer_list<vmm::Device*>{&parts->serial, &parts->rtc, &parts->i8042,
+                                           &parts->acpi_pm, &parts->debug_exit, &parts->post_port})
     vm.add_device(*device);
-  }
-  GODWIT_CHECK(index == expected.size(), "board_devices() says what the board has");
+  GODWIT_TRY(add_virtio(*parts, vm, std::move(devices.models_), arriving));
+  if (parts->pci) vm.add_device(*parts->pci);
+  for (const auto& device : parts->virtio) vm.add_device(*device);
+  GODWIT_CHECK(vm.describe().devices == expected, "BoardDevices says what the board has");
   vm.set_events(events);
   return std::unique_ptr<Board>(new Board(std::move(parts)));
 }

@@ -8,15 +8,19 @@
 //   3 | acpi-pm      | 0x600..0x60f       | 9
 //   4 | debug-exit   | 0xf4..0xf7         |
 //   5 | post-port    | 0x80               |
+//   6 | pci-root     | 0xcf8..0xcff       |     only with one of those below; also ECAM and window
+//     | virtio-rng   | PCI                | MSI-X
 //
-// The order, the types and the instances are part of the wire. Port 0x61 and the PIT's 0x40..0x43
-// are KVM's own (KVM_CREATE_PIT2 with KVM_PIT_SPEAKER_DUMMY).
+// PCI devices have the slots 1, 2, ... in this order. The order, the types and the instances are
+// part of the wire. Port 0x61 and the PIT's 0x40..0x43 are KVM's own (KVM_CREATE_PIT2 with
+// KVM_PIT_SPEAKER_DUMMY).
 #pragma once
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "devices/console/config.h"
+#include "devices/virtio/model.h"
 #include "vmm/base/error.h"
 #include "vmm/io/io_handler.h"
 #include "vmm/machine.h"
@@ -26,10 +30,29 @@ namespace godwit::devices {
 
 struct BoardConfig {
   ConsoleConfig serial;  // COM1
+  bool rng = false;
 };
 
-// The devices of every board of this version, in their order.
+// What every board has, in its order.
 std::vector<vmm::DeviceDescription> board_devices();
+
+// The virtio devices of a board, with what they need of the host already open. They exist before
+// the machine does, so that what is missing on this host is known before a guest comes.
+class BoardDevices {
+ public:
+  // Errors name the option and what is wrong with it.
+  static Result<BoardDevices> open(const BoardConfig& config);
+  // All devices of the board, in their order.
+  [[nodiscard]] std::vector<vmm::DeviceDescription> describe() const;
+
+ private:
+  friend class Board;
+  std::vector<std::unique_ptr<virtio::Model>> models_;
+};
+
+// Turns on in `config` the devices that need nothing of the host (virtio-rng), as far as the guest
+// that is to come has them.
+void adopt_devices(const std::vector<vmm::DeviceDescription>& source, BoardConfig& config);
 
 // Why a guest with the devices `source` cannot run on a machine with the devices `here`, one
 // sentence per difference, each naming the device; empty when it can. An older state version at
@@ -41,10 +64,13 @@ std::vector<std::string> compare_devices(const std::vector<vmm::DeviceDescriptio
 // Vm::shut_down(); shut_down(); then both may go, in any order.
 class Board {
  public:
-  // Opens the console, makes the devices and attaches them. `vm` has not run yet. Errors: the
-  // console's (see open_console).
+  struct Parts;
+  // Opens the console, makes the devices and attaches them. `vm` has not run yet. `arriving`: its
+  // guest still runs elsewhere. Errors: the console's (see open_console); a disk that another guest
+  // has.
   static Result<std::unique_ptr<Board>> create(vmm::Vm& vm, const BoardConfig& config,
-                                               vmm::GuestEvents& events);
+                                               BoardDevices devices, vmm::GuestEvents& events,
+                                               bool arriving = false);
   ~Board();
   Board(const Board&) = delete;
   Board& operator=(const Board&) = delete;
@@ -61,7 +87,6 @@ class Board {
   void shut_down(Unsent unsent) noexcept;
 
  private:
-  struct Parts;
   explicit Board(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;
 };

@@ -1,6 +1,10 @@
 #include <algorithm>
+#include <map>
 
 #include "devices/board.h"
+#include "devices/pci/pci_spec.h"
+#include "devices/places.h"
+#include "devices/virtio/rng.h"
 
 namespace godwit::devices {
 namespace {
@@ -18,13 +22,81 @@ const DeviceDescription* find(const std::vector<DeviceDescription>& devices,
   return it == devices.end() ? nullptr : &*it;
 }
 
+// "key=value;..." as a map; what has no '=' is a key without a value.
+std::map<std::string, std::string> parse_traits(std::string_view text) {
+  std::map<std::string, std::string> traits;
+  while (!text.empty()) {
+    const std::string_view one = text.substr(0, text.find(';'));
+    text.remove_prefix(std::min(text.size(), one.size() + 1));
+    const size_t equals = one.find('=');
+    traits[std::string(one.substr(0, equals))] =
+        equals == std::string_view::npos ? "" : std::string(one.substr(equals + 1));
+  }
+  return traits;
+}
+
+void compare_traits(const DeviceDescription& source, const DeviceDescription& here,
+                    std::vector<std::string>& differences) {
+  const auto theirs = parse_traits(source.traits);
+  auto ours = parse_traits(here.traits);
+  const auto differ = [&](const std::string& key, std::string_view at_source,
+                          std::string_view at_target) {
+    differences.push_back(fmt::format("device {} #{}: {} is {} at the source and {} at the target",
+                                      source.type, source.instance, key, at_source, at_target));
+  };
+  for (const auto& [key, value] : theirs) {
+    const auto it = ours.find(key);
+    if (it == ours.end()) {
+      differ(key, value, "not there");
+    } else if (it->second != value) {
+      differ(key, value, it->second);
+    }
+    ours.erase(key);
+  }
+  for (const auto& [key, value] : ours) differ(key, "not there", value);
+}
+
 }  // namespace
+
+std::vector<virtio::PciPlace> places_of(const std::vector<std::unique_ptr<virtio::Model>>& models) {
+  std::vector<virtio::PciPlace> places;
+  std::map<std::string_view, uint32_t> instances;
+  unsigned slot = 1;
+  for (const auto& model : models) places.push_back({slot++, instances[model->type()]++});
+  return places;
+}
+
+Result<BoardDevices> BoardDevices::open(const BoardConfig& config) {
+  BoardDevices devices;
+  if (config.rng) devices.models_.push_back(std::make_unique<virtio::Rng>());
+  if (devices.models_.size() >= pci::kSlots)
+    return make_error(Errc::kInvalidArgument, "{} virtio devices: there are slots for {}",
+                      devices.models_.size(), pci::kSlots - 1);
+  return devices;
+}
 
 std::vector<DeviceDescription> board_devices() {
   return {
-      {"serial-16550", 0, 1}, {"rtc-cmos", 0, 1},   {"i8042", 0, 1},
-      {"acpi-pm", 0, 1},      {"debug-exit", 0, 1}, {"post-port", 0, 1},
+      {"serial-16550", 0, 1, ""}, {"rtc-cmos", 0, 1, ""},   {"i8042", 0, 1, ""},
+      {"acpi-pm", 0, 1, ""},      {"debug-exit", 0, 1, ""}, {"post-port", 0, 1, ""},
   };
+}
+
+std::vector<DeviceDescription> BoardDevices::describe() const {
+  std::vector<DeviceDescription> all = board_devices();
+  if (!models_.empty()) all.push_back({"pci-root", 0, 1, ""});
+  const std::vector<virtio::PciPlace> places = places_of(models_);
+  for (size_t i = 0; i < models_.size(); ++i) {
+    all.push_back({std::string(models_[i]->type()), places[i].instance, models_[i]->state_version(),
+                   virtio::traits_of(*models_[i], places[i])});
+  }
+  return all;
+}
+
+void adopt_devices(const std::vector<DeviceDescription>& source, BoardConfig& config) {
+  for (const DeviceDescription& device : source) {
+    if (device.type == "virtio-rng") config.rng = true;
+  }
 }
 
 std::vector<std::string> compare_devices(const std::vector<DeviceDescription>& source,
@@ -41,6 +113,7 @@ std::vector<std::string> compare_devices(const std::vector<DeviceDescription>& s
           "update godwit at the target",
           device.type, device.instance, device.state_version, own->state_version));
     }
+    if (own != nullptr) compare_traits(device, *own, differences);
     if (std::count_if(source.begin(), source.end(),
                       [&](const auto& other) { return same_device(other, device); }) > 1) {
       differences.push_back(

@@ -1,11 +1,33 @@
 #include "vmm/machine.h"
 
+#include <algorithm>
+
+#include "vmm/io/device.h"
+
 namespace godwit::vmm {
 namespace {
 constexpr uint32_t kMaxName = 64;
 constexpr uint32_t kMaxDevices = 256;
 constexpr uint32_t kMaxCpuBytes = 64u << 10;
 constexpr uint32_t kMaxVcpus = 4096;
+
+// Left out when there is nothing to say, as it was before there were such devices.
+void encode_traits(const MachineDescription& description, ByteWriter& out) {
+  const auto& devices = description.devices;
+  if (description.guest_id == 0 &&
+      std::all_of(devices.begin(), devices.end(), [](auto& d) { return d.traits.empty(); }))
+    return;
+  out.u64(description.guest_id);
+  for (const DeviceDescription& device : devices) out.string(device.traits);
+}
+
+void decode_traits(ByteReader& in, MachineDescription& description) {
+  if (in.remaining() == 0) return;
+  description.guest_id = in.u64();
+  for (DeviceDescription& device : description.devices)
+    device.traits = in.string(kMaxTraits, "the length of a device's traits");
+}
+
 }  // namespace
 
 void encode(const MachineDescription& description, ByteWriter& out) {
@@ -19,6 +41,7 @@ void encode(const MachineDescription& description, ByteWriter& out) {
     out.u16(device.state_version);
   }
   out.blob(description.cpu);
+  encode_traits(description, out);
 }
 
 Result<MachineDescription> decode_machine_description(ByteReader& in) {
@@ -36,6 +59,7 @@ Result<MachineDescription> decode_machine_description(ByteReader& in) {
   }
   const auto cpu = in.blob(kMaxCpuBytes, "the CPU description's length");
   description.cpu.assign(cpu.begin(), cpu.end());
+  decode_traits(in, description);
   GODWIT_TRY(in.status());
   if (description.vcpus == 0 || description.memory_size < kMinGuestMemory ||
       description.memory_size > kMaxGuestMemory ||

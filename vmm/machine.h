@@ -21,6 +21,7 @@ struct DeviceDescription {
   std::string type;
   uint32_t instance = 0;
   uint16_t state_version = 1;
+  std::string traits;  // Device::traits()
   auto operator<=>(const DeviceDescription&) const = default;
 };
 
@@ -32,6 +33,9 @@ struct MachineDescription {
   uint32_t vcpus = 1;
   std::vector<DeviceDescription> devices;
   std::vector<std::byte> cpu;
+  // Random, made when the guest first boots and kept wherever it goes: by it the lock of a disk
+  // knows its own guest. 0: has none.
+  uint64_t guest_id = 0;
 };
 void encode(const MachineDescription& description, ByteWriter& out);
 Result<MachineDescription> decode_machine_description(ByteReader& in);
@@ -69,6 +73,10 @@ class Machine {
   // the two say; without it (a state from a file) CLOCK_REALTIME has to.
   virtual Result<> load(std::span<const std::byte> state,
                         std::optional<Nanoseconds> clock_offset) = 0;
+
+  // The guest is about to go on elsewhere: its devices give up what only one side may have. Only
+  // while paused; resume() takes it back, if the guest stays after all.
+  virtual void release() {}
 
   // The moment just before the first vCPU entered guest code after the last resume(). Waits for
   // it, at most `limit`.

@@ -24,6 +24,29 @@ class KvmIrqLine final : public IrqLine {
   uint32_t gsi_;
 };
 
+class KvmMsiSink final : public MsiSink {
+ public:
+  explicit KvmMsiSink(std::shared_ptr<KvmVm> vm) : vm_(std::move(vm)) {}
+  void signal(uint64_t address, uint32_t data) override { vm_->signal_msi(address, data); }
+
+ private:
+  std::shared_ptr<KvmVm> vm_;
+};
+
+class KvmDoorbells final : public Doorbells {
+ public:
+  explicit KvmDoorbells(std::shared_ptr<KvmVm> vm) : vm_(std::move(vm)) {}
+  bool attach(uint64_t address, int event_fd) override {
+    return vm_->set_ioeventfd(address, event_fd, true);
+  }
+  void detach(uint64_t address, int event_fd) noexcept override {
+    vm_->set_ioeventfd(address, event_fd, false);
+  }
+
+ private:
+  std::shared_ptr<KvmVm> vm_;
+};
+
 Result<> check_host(const KvmVm& vm, const KvmCapabilities& caps, const VmConfig& config) {
   if (!caps.user_memory || !caps.immediate_exit) {
     return make_error(Errc::kUnsupported, "KVM here lacks {}: use Linux 4.13 or newer",
@@ -77,6 +100,7 @@ class Vm::Impl final : public VcpuEvents {
   std::unique_ptr<VcpuSet> set_;
   bool has_run_ = false;
   bool load_failed_ = false;
+  uint64_t guest_id_ = 0;
 
  private:
   explicit Impl(KvmSystem system) : system_(std::move(system)) {}
@@ -100,6 +124,7 @@ Result<std::unique_ptr<Vm::Impl>> Vm::Impl::create(const VmConfig& config,
 }
 
 Result<> Vm::Impl::build(const VmConfig& config) {
+  guest_id_ = config.guest_id;
   vm_ = std::make_shared<KvmVm>(system_);
   const KvmCapabilities caps = probe_capabilities(*vm_);
   GODWIT_TRY(check_host(*vm_, caps, config));
@@ -176,10 +201,11 @@ MachineDescription Vm::Impl::describe() const {
   description.memory_size = memory_->size();
   description.vcpus = static_cast<uint32_t>(vcpus_.size());
   for (const Device* device : devices_) {
-    description.devices.push_back(
-        {std::string(device->type()), device->instance(), device->state_version()});
+    description.devices.push_back({std::string(device->type()), device->instance(),
+                                   device->state_version(), device->traits()});
   }
   description.cpu = arch_->describe_cpu();
+  description.guest_id = guest_id_;
   return description;
 }
 
@@ -273,6 +299,12 @@ std::unique_ptr<IrqLine> Vm::irq_line(uint32_t gsi) {
   GODWIT_CHECK(gsi < Arch::kIrqLines, "an interrupt input that does not exist");
   return std::make_unique<KvmIrqLine>(impl_->vm_, gsi);
 }
+std::unique_ptr<MsiSink> Vm::msi_sink() {
+  return std::make_unique<KvmMsiSink>(impl_->vm_);
+}
+std::unique_ptr<Doorbells> Vm::doorbells() {
+  return std::make_unique<KvmDoorbells>(impl_->vm_);
+}
 void Vm::add_device(Device& device) {
   impl_->devices_.push_back(&device);
 }
@@ -305,6 +337,10 @@ void Vm::resume() {
 }
 bool Vm::running() const {
   return impl_->set_->running();
+}
+void Vm::release() {
+  GODWIT_CHECK(!impl_->set_->running(), "release() of a running machine");
+  for (Device* device : impl_->devices_) device->release();
 }
 void Vm::save(ByteWriter& out) {
   impl_->save(out);

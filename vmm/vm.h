@@ -29,6 +29,8 @@ struct VmConfig {
   CpuModel cpu_model = CpuModel::kHost;
   // For a machine that receives a guest: exactly this CPU instead of cpu_model.
   std::vector<std::byte> cpu;
+  // What the guest is known by wherever it goes; see MachineDescription.
+  uint64_t guest_id = 0;
 };
 
 // Order of use: create(); attach devices; start_at() for a fresh guest or load() for one that
@@ -46,6 +48,8 @@ class Vm final : public Machine {
   [[nodiscard]] IoBus& mmio_bus();
   // An input of the interrupt controllers (0..23).
   [[nodiscard]] std::unique_ptr<IrqLine> irq_line(uint32_t gsi);
+  [[nodiscard]] std::unique_ptr<MsiSink> msi_sink();
+  [[nodiscard]] std::unique_ptr<Doorbells> doorbells();
   // Devices are saved and loaded in the order in which they were added. Owned by the caller
   // (the board) and outlived by it.
   void add_device(Device& device);
@@ -67,6 +71,7 @@ class Vm final : public Machine {
   PauseTimes pause() override;
   void resume() override;
   bool running() const override;
+  void release() override;
   void save(ByteWriter& out) override;
   Result<> load(std::span<const std::byte> state, std::optional<Nanoseconds> clock_offset) override;
   std::optional<TimePoint> wait_first_entry(Nanoseconds limit) override;

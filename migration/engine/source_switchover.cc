@@ -110,6 +110,7 @@ Result<> MigrationSource::Impl::check_hash(const wire::Loaded& loaded) {
 // by itself.
 Result<> MigrationSource::Impl::commit(const wire::Loaded& loaded) {
   GODWIT_TRY(check_limits());
+  machine_.release();
   handover_ = Handover::kCommitSent;
   moments_.commit_sent = now();
   GODWIT_TRY(control_->send(wire::MessageType::kCommit));

@@ -77,8 +77,8 @@ struct Host {
     vmm::VmConfig config;
     config.memory.size = 16_MiB;
     GODWIT_ASSIGN(host->vm, vmm::Vm::create(config));
-    GODWIT_ASSIGN(host->board,
-                  Board::create(*host->vm, {{ConsoleKind::kUnix, socket}}, host->events));
+    GODWIT_ASSIGN(host->board, Board::create(*host->vm, {.serial = {ConsoleKind::kUnix, socket}},
+                                             BoardDevices(), host->events));
     host->client = connect_unix(host->board->console_path());
     return host;
   }

@@ -23,6 +23,27 @@ class IrqLine {
   virtual void set(bool level) = 0;
 };
 
+// Message-signalled interrupts. Threads: any.
+class MsiSink {
+ public:
+  virtual ~MsiSink() = default;
+  // Delivers `data`, written to `address`, to the local APICs. What no APIC takes is lost, as on a
+  // bus: both are the guest's.
+  virtual void signal(uint64_t address, uint32_t data) = 0;
+};
+
+// Guest writes that ring an eventfd instead of leaving the guest. Threads: any.
+class Doorbells {
+ public:
+  virtual ~Doorbells() = default;
+  // From now on a write at `address` of the memory bus, of any width that KVM can match, adds one
+  // to `event_fd` and reaches no handler. False where that cannot be had: then the handler of the
+  // bus gets the write, as it gets those of other widths.
+  virtual bool attach(uint64_t address, int event_fd) = 0;
+  // Of an attached one.
+  virtual void detach(uint64_t address, int event_fd) noexcept = 0;
+};
+
 // How a guest ends or complains. Threads: called on a vCPU's thread; must return at once.
 class GuestEvents {
  public:

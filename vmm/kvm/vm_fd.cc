@@ -45,6 +45,27 @@ void KvmVm::set_irq_line(uint32_t gsi, bool level) {
   GODWIT_IOCTL(fd(), KVM_IRQ_LINE, &line);
 }
 
+bool KvmVm::signal_msi(uint64_t address, uint32_t data) {
+  kvm_msi msi{};
+  msi.address_lo = static_cast<uint32_t>(address);
+  msi.address_hi = static_cast<uint32_t>(address >> 32);
+  msi.data = data;
+  // Zero: blocked by the guest. An address that is none of an APIC's gives an error: the same.
+  return try_ioctl(fd(), KVM_SIGNAL_MSI, &msi) > 0;
+}
+
+bool KvmVm::set_ioeventfd(uint64_t address, int event_fd, bool on) noexcept {
+  kvm_ioeventfd request{};
+  request.addr = address;
+  request.fd = event_fd;
+  request.flags = on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN;
+  // Length 0 matches every width and spares KVM decoding the instruction (KVM_CAP_IOEVENTFD_
+  // ANY_LENGTH, Linux 4.5); else the 16-bit writes of a virtio driver are matched.
+  if (try_ioctl(fd(), KVM_IOEVENTFD, &request) >= 0) return true;
+  request.len = sizeof(uint16_t);
+  return try_ioctl(fd(), KVM_IOEVENTFD, &request) >= 0;
+}
+
 void KvmVm::get_dirty_log(uint32_t slot, std::span<uint64_t> words) {
   kvm_dirty_log request{};
   request.slot = slot;

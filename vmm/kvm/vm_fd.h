@@ -24,6 +24,11 @@ class KvmVm {
   [[nodiscard]] std::unique_ptr<KvmVcpu> create_vcpu(uint32_t index);
   // KVM_IRQ_LINE: an input of the in-kernel interrupt controllers.
   void set_irq_line(uint32_t gsi, bool level);
+  // KVM_SIGNAL_MSI: whether a local APIC took it.
+  bool signal_msi(uint64_t address, uint32_t data);
+  // KVM_IOEVENTFD: a write at the address of the memory bus rings the descriptor instead of leaving
+  // the guest. False where KVM refuses.
+  bool set_ioeventfd(uint64_t address, int event_fd, bool on) noexcept;
 
   // One bit per page of the slot; `words` covers the whole slot.
   void get_dirty_log(uint32_t slot, std::span<uint64_t> words);

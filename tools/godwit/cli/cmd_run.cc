@@ -101,6 +101,7 @@ void add_run_command(CLI::App& app, Action& action) {
       "The CPU that the guest sees: host (all that this one has; the target of a migration must "
       "have it too), x86-64-v2 or x86-64-v3 (what any host of that level has).");
   add_console_option(command, options.console);
+  add_device_options(command, options.devices);
   add_memory_backing_options(command, options.vm.memory);
   add_dirty_tracking_option(command, options.vm.dirty_tracking);
   add_log_options(command, state->log);

@@ -92,6 +92,11 @@ void add_memory_backing_options(CLI::App& command, vmm::MemoryConfig& memory) {
       "counts as touched: the next migration reads all of it.");
 }
 
+void add_device_options(CLI::App& command, devices::BoardConfig& devices) {
+  command.add_flag("--rng", devices.rng,
+                   "Gives the guest a source of random numbers (virtio-rng) that this host fills.");
+}
+
 void add_dirty_tracking_option(CLI::App& command, DirtyTracking& tracking) {
   add_parsed(
       command, "--dirty-tracking", tracking,

@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 
+#include "devices/board.h"
 #include "tools/godwit/cli/options.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/vm.h"
@@ -13,6 +14,8 @@ void add_console_option(CLI::App& command, std::string& console);
 // 16M to 4T in steps of 2M.
 CLI::Option* add_memory_size_option(CLI::App& command, ByteCount& size, const std::string& text);
 void add_memory_backing_options(CLI::App& command, vmm::MemoryConfig& memory);
+// Disks, networks and the like.
+void add_device_options(CLI::App& command, devices::BoardConfig& devices);
 void add_dirty_tracking_option(CLI::App& command, vmm::DirtyTracking& tracking);
 // Which of the two was chosen; checked by require_security().
 void add_security_options(CLI::App& command, std::string& tls_dir, bool& plaintext);

@@ -23,18 +23,24 @@ std::string describe_console(const std::string& asked, const std::string& path) 
 
 }  // namespace
 
-Result<std::unique_ptr<KvmMachine>> KvmMachine::create(const vmm::VmConfig& config,
-                                                       const std::string& console,
+Result<std::unique_ptr<KvmMachine>> KvmMachine::create(const MachineConfig& config,
                                                        const MachineEvents& events,
-                                                       std::unique_ptr<vmm::GuestMemory> memory) {
-  GODWIT_ASSIGN(const devices::ConsoleConfig serial, devices::parse_console(console));
-  GODWIT_ASSIGN(auto vm, vmm::Vm::create(config, std::move(memory)));
+                                                       std::optional<Arriving> arriving) {
+  devices::BoardConfig board = config.devices;
+  GODWIT_ASSIGN(board.serial, devices::parse_console(config.console));
+  const bool comes = arriving.has_value();
+  if (!comes) {
+    arriving.emplace();
+    GODWIT_ASSIGN(arriving->devices, devices::BoardDevices::open(board));
+  }
+  GODWIT_ASSIGN(auto vm, vmm::Vm::create(config.vm, std::move(arriving->memory)));
   std::unique_ptr<KvmMachine> machine(new KvmMachine(std::move(vm)));
   machine->vm_->set_events(events.guest);
   machine->vm_->set_fault_handler(events.fault);
   GODWIT_ASSIGN(machine->board_,
-                devices::Board::create(*machine->vm_, {.serial = serial}, events.guest));
-  machine->console_ = describe_console(console, machine->board_->console_path());
+                devices::Board::create(*machine->vm_, board, std::move(arriving->devices),
+                                       events.guest, comes));
+  machine->console_ = describe_console(config.console, machine->board_->console_path());
   return machine;
 }
 
@@ -63,6 +69,8 @@ void KvmMachine::shut_down(bool elsewhere) noexcept {
 Result<std::unique_ptr<KvmMachineFactory>> KvmMachineFactory::make(const ReceiveOptions& options,
                                                                    MachineEvents events) {
   std::unique_ptr<KvmMachineFactory> factory(new KvmMachineFactory(options, std::move(events)));
+  // What is missing on this host is said now and not when the guest comes.
+  GODWIT_TRY(devices::BoardDevices::open(options.devices));
   if (options.memory.size.value != 0) {
     GODWIT_ASSIGN(factory->prepared_, vmm::GuestMemory::create(options.memory));
   }
@@ -81,17 +89,21 @@ std::unique_ptr<vmm::GuestMemory> KvmMachineFactory::take_prepared(ByteCount wan
 
 Result<std::unique_ptr<vmm::Machine>> KvmMachineFactory::create(
     const vmm::MachineDescription& wanted) {
-  const auto differences = devices::compare_devices(wanted.devices, devices::board_devices());
+  MachineConfig config{.console = options_.console, .devices = options_.devices};
+  devices::adopt_devices(wanted.devices, config.devices);
+  Arriving arriving;
+  GODWIT_ASSIGN(arriving.devices, devices::BoardDevices::open(config.devices));
+  const auto differences = devices::compare_devices(wanted.devices, arriving.devices.describe());
   if (!differences.empty())
     return make_error(Errc::kIncompatible, "{}", fmt::join(differences, "\n"));
-  vmm::VmConfig config;
-  config.memory = options_.memory;
-  config.memory.size = wanted.memory_size;
-  config.vcpus = wanted.vcpus;
-  config.cpu = wanted.cpu;
-  config.dirty_tracking = options_.dirty_tracking;
-  GODWIT_ASSIGN(auto machine, KvmMachine::create(config, options_.console, events_,
-                                                 take_prepared(wanted.memory_size)));
+  config.vm.memory = options_.memory;
+  config.vm.memory.size = wanted.memory_size;
+  config.vm.vcpus = wanted.vcpus;
+  config.vm.cpu = wanted.cpu;
+  config.vm.guest_id = wanted.guest_id;
+  config.vm.dirty_tracking = options_.dirty_tracking;
+  arriving.memory = take_prepared(wanted.memory_size);
+  GODWIT_ASSIGN(auto machine, KvmMachine::create(config, events_, std::move(arriving)));
   return std::unique_ptr<vmm::Machine>(std::move(machine));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "devices/board.h"
@@ -18,12 +19,25 @@ struct MachineEvents {
   std::function<void(const std::string&)> fault;
 };
 
+struct MachineConfig {
+  vmm::VmConfig vm;
+  std::string console;           // as devices::parse_console takes it
+  devices::BoardConfig devices;  // beside the console
+};
+
+// What is there before an arriving guest's machine is made.
+struct Arriving {
+  std::unique_ptr<vmm::GuestMemory> memory;  // may be null
+  devices::BoardDevices devices;
+};
+
 class KvmMachine final : public GuestMachine {
  public:
-  // `events.guest` outlives the machine. Errors: as Vm's and Board's.
-  static Result<std::unique_ptr<KvmMachine>> create(
-      const vmm::VmConfig& config, const std::string& console, const MachineEvents& events,
-      std::unique_ptr<vmm::GuestMemory> memory = nullptr);
+  // `events.guest` outlives the machine. `arriving`: for a guest that comes from elsewhere. Errors:
+  // as Vm's and Board's.
+  static Result<std::unique_ptr<KvmMachine>> create(const MachineConfig& config,
+                                                    const MachineEvents& events,
+                                                    std::optional<Arriving> arriving = {});
   ~KvmMachine() override;
 
   // Loads what the options name and puts the boot vCPU at its start.
@@ -38,6 +52,7 @@ class KvmMachine final : public GuestMachine {
   vmm::PauseTimes pause() override { return vm_->pause(); }
   void resume() override { vm_->resume(); }
   [[nodiscard]] bool running() const override { return vm_->running(); }
+  void release() override { vm_->release(); }
   void save(ByteWriter& out) override { vm_->save(out); }
   Result<> load(std::span<const std::byte> state,
                 std::optional<Nanoseconds> clock_offset) override {

@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 
+#include "devices/board.h"
 #include "tools/godwit/process/engine.h"
 #include "vmm/vm.h"
 
@@ -13,12 +14,14 @@ struct RunOptions {
   std::string initrd;  // empty: none
   std::string command_line;
   std::string console = "stdio";  // as devices::parse_console takes it
+  devices::BoardConfig devices;
   vmm::VmConfig vm;
 };
 
 struct ReceiveOptions {
   std::string name;
   std::string console = "stdio";
+  devices::BoardConfig devices;
   ListenRequest listen;
   // How this host gives memory. The vCPUs come with the guest and so does the size; one that is
   // given here is the memory to make before the guest comes.

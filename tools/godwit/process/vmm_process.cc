@@ -1,6 +1,7 @@
 #include "tools/godwit/process/vmm_process.h"
 
 #include <csignal>
+#include <random>
 
 #include "tools/godwit/api/event_loop.h"
 #include "tools/godwit/api/server.h"
@@ -67,6 +68,12 @@ class Process {
   int status_ = 0;
 };
 
+uint64_t new_guest_id() {
+  std::random_device random;
+  const uint64_t id = uint64_t{random()} << 32 | random();
+  return id == 0 ? 1 : id;
+}
+
 void ignore_broken_pipes() {
   std::signal(SIGPIPE, SIG_IGN);
 }
@@ -76,7 +83,9 @@ void ignore_broken_pipes() {
 Result<int> run_guest(const RunOptions& options) {
   ignore_broken_pipes();
   GODWIT_ASSIGN(const auto process, Process::create(options.name, options.kernel));
-  GODWIT_ASSIGN(auto machine, KvmMachine::create(options.vm, options.console, process->events()));
+  MachineConfig config{.vm = options.vm, .console = options.console, .devices = options.devices};
+  config.vm.guest_id = new_guest_id();
+  GODWIT_ASSIGN(auto machine, KvmMachine::create(config, process->events()));
   GODWIT_TRY(machine->boot(options));
   process->guest().start(std::move(machine));
   return process->run();
