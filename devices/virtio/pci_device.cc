@@ -132,10 +132,13 @@ void PciDevice::config_changed() {
 
 void PciDevice::broken(std::string_view why) {
   if ((status_.fetch_or(kNeedsReset) & kNeedsReset) != 0) return;
-  spdlog::warn(
-      "{} #{}: the guest's driver breaks the rules: {}; the device stands still until it "
-      "is reset",
-      type(), place_.instance, why);
+  // A guest could fill the log by breaking the rules again and again.
+  constexpr int kMostComplaints = 10;
+  if (complaints_.fetch_add(1) < kMostComplaints)
+    spdlog::warn(
+        "{} #{}: the guest's driver breaks the rules: {}; the device stands still until it "
+        "is reset",
+        type(), place_.instance, why);
   config_changed();
 }
 

@@ -123,6 +123,7 @@ class PciDevice final : public vmm::Device, public pci::Function, private Transp
   std::atomic<uint8_t> status_{0};
   std::atomic<uint8_t> generation_{0};
   std::atomic<uint8_t> isr_{0};
+  std::atomic<int> complaints_{0};
   pci::Msix msix_;
   std::vector<QueueSlot> queues_;
   std::vector<std::unique_ptr<IoThread>> threads_;  // last: they use the others

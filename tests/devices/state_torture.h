@@ -18,10 +18,10 @@ inline void exercise(vmm::IoHandler& device, std::span<const uint64_t> registers
   }
 }
 
-// `make` returns a std::unique_ptr to a fresh fixture with a member `device`.
-template <class Make>
-void torture_load(std::span<const std::byte> good, std::span<const uint64_t> registers,
-                  Make&& make) {
+// `make` returns a std::unique_ptr to a fresh fixture with a member `device`; `use` works with such
+// a device.
+template <class Make, class Use>
+void torture_state(std::span<const std::byte> good, Make&& make, Use&& use) {
   // Cut anywhere, or longer than it should be: refused, and nothing is changed.
   auto victim = make();
   const auto before = saved(victim->device);
@@ -48,12 +48,24 @@ void torture_load(std::span<const std::byte> good, std::span<const uint64_t> reg
       }
       ASSERT_EQ(saved(target->device), bad) << "byte " << i << " mask " << mask;
       target->device.resume();
-      exercise(target->device, registers);
+      use(target->device);
       target->device.quiesce();
       auto next = make();
       ASSERT_TRUE(load_bytes(next->device, saved(target->device))) << "byte " << i;
     }
   }
+}
+
+template <class Make>
+void torture_state(std::span<const std::byte> good, Make&& make) {
+  torture_state(good, std::forward<Make>(make), [](vmm::Device&) {});
+}
+
+template <class Make>
+void torture_load(std::span<const std::byte> good, std::span<const uint64_t> registers,
+                  Make&& make) {
+  torture_state(good, std::forward<Make>(make),
+                [&](vmm::IoHandler& device) { exercise(device, registers); });
 }
 
 }  // namespace godwit::devices
