@@ -1,5 +1,6 @@
 #include "devices/board.h"
 
+#include "devices/acpi/firmware_tables.h"
 #include "devices/acpi_pm.h"
 #include "devices/debug_exit.h"
 #include "devices/i8042.h"
@@ -11,6 +12,7 @@
 #include "devices/serial_16550.h"
 #include "devices/virtio/pci_device.h"
 #include "vmm/base/check.h"
+#include "vmm/boot/boot_layout.h"
 
 namespace godwit::devices {
 namespace {
@@ -39,8 +41,11 @@ struct Board::Parts {
         rtc(rtc_config(vm), timer, *rtc_irq),
         i8042(events, *keyboard_irq),
         acpi_pm(events, *sci),
-        debug_exit(events) {}
+        debug_exit(events) {
+    firmware.vcpus = vm.describe().vcpus;
+  }
 
+  acpi::FirmwareConfig firmware;  // what the ACPI tables tell
   std::unique_ptr<ConsoleBackend> console;
   HostWallTimer timer;
   std::unique_ptr<vmm::IrqLine> serial_irq;
@@ -129,6 +134,12 @@ ConsoleCounters Board::console_counters() const {
 
 void Board::press_power_button() {
   parts_->acpi_pm.press_power_button();
+}
+
+Result<Gpa> Board::write_firmware_tables(vmm::GuestMemory& memory) const {
+  const auto tables = acpi::firmware_tables(parts_->firmware, vmm::kAcpiTables);
+  GODWIT_TRY(memory.write(vmm::kAcpiTables, tables));
+  return vmm::kAcpiTables;
 }
 
 void Board::shut_down(Unsent unsent) noexcept {

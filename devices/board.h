@@ -81,6 +81,10 @@ class Board {
   // Any thread.
   void press_power_button();
 
+  // Puts the ACPI tables that describe this board into guest memory, before a guest boots; where
+  // their RSDP is goes to the kernel (BootRequest::acpi_rsdp). Errors: no RAM there.
+  Result<Gpa> write_firmware_tables(vmm::GuestMemory& memory) const;
+
   // Ends the devices' own threads; no interrupt is raised afterwards. No vCPU may run any more.
   // `unsent`: kSend when the guest ended here, kDiscard when it runs elsewhere and took its unsent
   // console output along. Idempotent. The destructor sends, unless the devices are quiesced.

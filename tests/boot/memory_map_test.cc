@@ -26,16 +26,19 @@ TEST(BootMemoryMap, CoversAllRamButTheFirmwareAreaInOrder) {
   }
 }
 
-TEST(BootMemoryMap, ReservesEbdaBiosAndPlatform) {
+TEST(BootMemoryMap, ReservesEbdaBiosEcamAndPlatform) {
   const auto map = boot_memory_map(memory_regions_for(16_MiB));
-  ASSERT_EQ(map.size(), 4u);
+  ASSERT_EQ(map.size(), 5u);
   EXPECT_EQ(map[0].size.value, 0x9fc00u);
   EXPECT_EQ(map[1].start, Gpa{0x9fc00});
   EXPECT_EQ(map[1].type, MapType::kReserved);
   EXPECT_EQ(map[2].start, Gpa{0x100000});
-  EXPECT_EQ(map[3].start, Gpa{0xfec00000});
-  EXPECT_EQ(map[3].size.value, 0x1400000u);
+  EXPECT_EQ(map[3].start, Gpa{0xe0000000});
+  EXPECT_EQ(map[3].size.value, 0x100000u);
   EXPECT_EQ(map[3].type, MapType::kReserved);
+  EXPECT_EQ(map[4].start, Gpa{0xfec00000});
+  EXPECT_EQ(map[4].size.value, 0x1400000u);
+  EXPECT_EQ(map[4].type, MapType::kReserved);
 }
 
 TEST(BootLayout, StructuresKeepClearOfOneAnother) {

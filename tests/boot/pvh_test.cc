@@ -64,7 +64,7 @@ TEST_F(PvhLoader, StartInfoTellsOfCommandLineMapAndRsdp) {
   EXPECT_EQ(read_u64(*memory_, 0x6018), 0x20000u);
   EXPECT_EQ(read_u64(*memory_, 0x6020), 0xe0000u);
   EXPECT_EQ(read_u64(*memory_, 0x6028), 0x6800u);
-  EXPECT_EQ(read_u32(*memory_, 0x6030), 4u);  // map entries
+  EXPECT_EQ(read_u32(*memory_, 0x6030), 5u);  // map entries
   EXPECT_EQ(read_u32(*memory_, 0x6034), 0u);
   const Bytes text = read_guest(*memory_, kCommandLine, command_line_.size() + 1);
   EXPECT_STREQ(reinterpret_cast<const char*>(text.data()), command_line_.c_str());
@@ -75,7 +75,7 @@ TEST_F(PvhLoader, MemoryMapIsOneEntryOf24BytesPerRange) {
   ASSERT_TRUE(load(small_elf()));
   const auto map = boot_memory_map(memory_->regions());
   ASSERT_EQ(read_u32(*memory_, 0x6030), map.size());
-  ASSERT_EQ(map.size(), 5u);
+  ASSERT_EQ(map.size(), 6u);
   for (size_t i = 0; i < map.size(); ++i) {
     EXPECT_EQ(read_u64(*memory_, 0x6800 + i * 24), map[i].start.value);
     EXPECT_EQ(read_u64(*memory_, 0x6800 + i * 24 + 8), map[i].size.value);

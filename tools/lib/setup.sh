@@ -31,6 +31,7 @@ test|libgtest-dev|probe_header gtest/gtest.h|unit tests
 test|libgmock-dev|probe_header gmock/gmock.h|unit tests
 test|libbenchmark-dev|probe_header benchmark/benchmark.h|micro-benchmarks
 test|openssl|command -v openssl|certificates made by another hand
+test|acpica-tools|command -v iasl|checks the ACPI tables of guests
 test|xz-utils|command -v xz|unpacks the kernel that the boot tests load
 lint|clang-format-14|find_clang_tool clang-format|the format of the sources
 lint|clang-tidy-14|find_clang_tool clang-tidy|static analysis

@@ -21,6 +21,8 @@ std::vector<MapEntry> boot_memory_map(std::span<const MemoryRegion> regions) {
       between(Gpa{0}, kLowMemoryEnd, MapType::kRam),
       between(kLowMemoryEnd, kHighMemoryStart, MapType::kReserved),
       between(kHighMemoryStart, low_end, MapType::kRam),
+      // Linux uses ECAM only where the map or ACPI reserves it, early on only where the map does.
+      {kPciEcam, kPciEcamSize, MapType::kReserved},
       between(kPlatformStart, kHoleEnd, MapType::kReserved),
   };
   for (const MemoryRegion& region : regions.subspan(1)) {

@@ -18,7 +18,7 @@ struct MapEntry {
   MapType type = MapType::kRam;
 };
 
-// Of a guest with these regions (GuestMemory::regions()): in order, without overlap, 4 or 5
+// Of a guest with these regions (GuestMemory::regions()): in order, without overlap, 5 or 6
 // entries. What is in no entry, from the end of low RAM to kPlatformStart, is free for PCI windows.
 std::vector<MapEntry> boot_memory_map(std::span<const MemoryRegion> regions);
 

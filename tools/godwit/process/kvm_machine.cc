@@ -57,6 +57,7 @@ Result<> KvmMachine::boot(const RunOptions& options) {
     GODWIT_ASSIGN(initrd, vmm::Image::open(options.initrd));
     request.initrd = &*initrd;
   }
+  GODWIT_ASSIGN(request.acpi_rsdp, board_->write_firmware_tables(vm_->memory()));
   GODWIT_ASSIGN(const vmm::BootEntry entry, vmm::load_kernel(vm_->memory(), request));
   return vm_->start_at(entry);
 }
