@@ -35,6 +35,8 @@ uint8_t AcpiPm::read_locked(uint64_t offset) const {
   switch (offset) {
     case kPm1StatusOffset + 1:
       return static_cast<uint8_t>(state_.status >> 8);
+    case kPm1EnableOffset:
+      return static_cast<uint8_t>(state_.enable);
     case kPm1EnableOffset + 1:
       return static_cast<uint8_t>(state_.enable >> 8);
     case kPm1ControlOffset:
@@ -55,8 +57,11 @@ AcpiPm::Action AcpiPm::write_locked(uint64_t offset, uint8_t value) {
       // 4.8.3.1.1: writing one clears.
       if ((value & kPowerButtonHigh) != 0) state_.status = 0;
       return Action::kNone;
+    case kPm1EnableOffset:
+      state_.enable = static_cast<uint16_t>((state_.enable & 0xff00) | value) & kPm1Enables;
+      return Action::kNone;
     case kPm1EnableOffset + 1:
-      state_.enable = (value & kPowerButtonHigh) != 0 ? kPm1PowerButton : 0;
+      state_.enable = static_cast<uint16_t>((state_.enable & 0xff) | value << 8) & kPm1Enables;
       return Action::kNone;
     case kPm1ControlOffset + 1:
       state_.sleep_type = (value >> kPm1SleepTypeShiftHigh) & kSleepTypeMask;
@@ -97,14 +102,15 @@ void AcpiPm::save(ByteWriter& out) const {
   out.u8(state_.sleep_control);
 }
 
-Result<> AcpiPm::load(ByteReader& in, uint16_t /*version*/) {
+Result<> AcpiPm::load(ByteReader& in, uint16_t version) {
+  const uint16_t enables = version == 1 ? kPm1PowerButton : kPm1Enables;
   AcpiPmState loaded;
   loaded.status = in.u16();
   loaded.enable = in.u16();
   loaded.sleep_type = in.u8();
   loaded.sleep_control = in.u8();
   GODWIT_TRY(in.finish());
-  if (((loaded.status | loaded.enable) & ~kPm1PowerButton) != 0 ||
+  if ((loaded.status & ~kPm1PowerButton) != 0 || (loaded.enable & ~enables) != 0 ||
       (loaded.sleep_type & ~kSleepTypeMask) != 0 || (loaded.sleep_control & ~kSleepTypeBits) != 0) {
     return make_error(Errc::kCorrupt,
                       "acpi-pm: registers with bits that do not exist: status {:#x}, enable {:#x}, "

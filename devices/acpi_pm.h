@@ -1,8 +1,8 @@
 // ACPI's fixed hardware, as much as a guest needs to power off, to reset and to hear of the power
 // button. Ports and bits: acpi_ports.h.
 //
-// State (section "acpi-pm", version 1): u16 PM1 status | u16 PM1 enable | u8 PM1 sleep type | u8
-// sleep control.
+// State (section "acpi-pm", version 2): u16 PM1 status | u16 PM1 enable | u8 PM1 sleep type | u8
+// sleep control. Version 1 knew no enable bit but the power button's.
 #pragma once
 #include <mutex>
 
@@ -15,7 +15,7 @@ namespace godwit::devices {
 
 struct AcpiPmState {
   uint16_t status = 0;        // only kPm1PowerButton
-  uint16_t enable = 0;        // guest-controlled; only kPm1PowerButton
+  uint16_t enable = 0;        // guest-controlled; of kPm1Enables
   uint8_t sleep_type = 0;     // guest-controlled; PM1 control's 0..7
   uint8_t sleep_control = 0;  // guest-controlled; the type bits of the sleep control register
 };
@@ -32,6 +32,7 @@ class AcpiPm final : public vmm::Device, public vmm::IoHandler {
   void press_power_button();
 
   [[nodiscard]] std::string_view type() const override { return "acpi-pm"; }
+  [[nodiscard]] uint16_t state_version() const override { return 2; }
   void resume() override;
   void save(ByteWriter& out) const override;
   Result<> load(ByteReader& in, uint16_t version) override;

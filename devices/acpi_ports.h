@@ -22,8 +22,12 @@ inline constexpr uint8_t kResetValue = 1;
 // FADT: SCI_INT.
 inline constexpr uint32_t kSciGsi = 9;
 
-// 4.8.3.1: PM1 status and enable; the only event there is.
+// 4.8.3.1: PM1 status and enable. The power button is the only event that happens; that of the
+// global lock and the RTC's can be enabled, as every operating system does.
+inline constexpr uint16_t kPm1GlobalLock = 1u << 5;
 inline constexpr uint16_t kPm1PowerButton = 1u << 8;
+inline constexpr uint16_t kPm1Rtc = 1u << 10;
+inline constexpr uint16_t kPm1Enables = kPm1GlobalLock | kPm1PowerButton | kPm1Rtc;
 // 4.8.3.2.1: PM1 control.
 inline constexpr uint16_t kPm1SciEnable = 1u << 0;
 inline constexpr unsigned kPm1SleepTypeShift = 10;

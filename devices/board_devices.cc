@@ -78,7 +78,7 @@ Result<BoardDevices> BoardDevices::open(const BoardConfig& config) {
 std::vector<DeviceDescription> board_devices() {
   return {
       {"serial-16550", 0, 1, ""}, {"rtc-cmos", 0, 1, ""},   {"i8042", 0, 1, ""},
-      {"acpi-pm", 0, 1, ""},      {"debug-exit", 0, 1, ""}, {"post-port", 0, 1, ""},
+      {"acpi-pm", 0, 2, ""},      {"debug-exit", 0, 1, ""}, {"post-port", 0, 1, ""},
   };
 }
 

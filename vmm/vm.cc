@@ -211,7 +211,7 @@ MachineDescription Vm::Impl::describe() const {
 
 Result<> Vm::Impl::start_at(const BootEntry& entry) {
   GODWIT_CHECK(!has_run_, "start_at() of a machine that has run");
-  return arch_->start_at(*vcpus_.front(), entry);
+  return arch_->start_at(vcpus_, entry);
 }
 
 void Vm::Impl::save(ByteWriter& out) {

@@ -74,11 +74,11 @@ void put_fadt_1(ByteWriter& out, Gpa facs, Gpa dsdt) {
 }
 
 // The rest of table 5.9: what revisions from 3 on have.
-void put_fadt_2(ByteWriter& out, Gpa facs, Gpa dsdt) {
+void put_fadt_2(ByteWriter& out, Gpa dsdt) {
   constexpr uint8_t kMinorVersion = 5;
   out.u16(0);  // ARM_BOOT_ARCH
   out.u8(kMinorVersion);
-  out.u64(facs.value);
+  out.u64(0);  // X_FIRMWARE_CTRL: FIRMWARE_CTRL has it
   out.u64(dsdt.value);
   put_address(out, {kPm1Event, 8 * kPm1EventBytes, 2});
   put_address(out, {});  // PM1b_EVT_BLK
@@ -119,7 +119,7 @@ Table xsdt(std::span<const Gpa> tables) {
 Table fadt(Gpa facs, Gpa dsdt) {
   ByteWriter out;
   put_fadt_1(out, facs, dsdt);
-  put_fadt_2(out, facs, dsdt);
+  put_fadt_2(out, dsdt);
   return make_table("FACP", 6, out.view());
 }
 

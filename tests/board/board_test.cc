@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <optional>
 
+#include "devices/acpi/firmware_tables.h"
 #include "tests/devices/console_fixture.h"
 #include "vmm/vm.h"
 
@@ -122,6 +123,17 @@ TEST_F(BoardTest, DescribesItselfAsBoardDevicesSays) {
   const auto a = host("a");
   if (!a) GTEST_SKIP() << error;
   EXPECT_EQ(a->vm->describe().devices, board_devices());
+}
+
+TEST_F(BoardTest, TheFirmwareTablesOfAMachineAreWhereItsKernelIsToldThatTheyAre) {
+  const auto a = host("a");
+  if (!a) GTEST_SKIP() << error;
+  const auto rsdp = a->board->write_firmware_tables(a->vm->memory());
+  ASSERT_TRUE(rsdp) << rsdp.error().message;
+  const auto expected = acpi::firmware_tables({.vcpus = 1}, *rsdp);
+  const auto written = a->vm->memory().at(*rsdp, ByteCount{expected.size()});
+  ASSERT_TRUE(written);
+  EXPECT_TRUE(std::equal(written->begin(), written->end(), expected.begin()));
 }
 
 TEST_F(BoardTest, AGuestThatMovesPrintsEveryByteOnceAndHearsItsUserThere) {

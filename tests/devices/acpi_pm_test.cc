@@ -62,13 +62,37 @@ TEST_F(AcpiPmTest, PowerButtonRaisesTheSciWhenEnabled) {
   EXPECT_EQ(in16(device, kPm1StatusOffset), kPm1PowerButton);
   EXPECT_FALSE(sci.level);
   out16(device, kPm1EnableOffset, 0xffff);
-  EXPECT_EQ(in16(device, kPm1EnableOffset), kPm1PowerButton);
+  EXPECT_EQ(in16(device, kPm1EnableOffset), kPm1Enables);
   EXPECT_TRUE(sci.level);
   out16(device, kPm1StatusOffset, 0);
   EXPECT_TRUE(sci.level) << "writing zeroes clears nothing";
   out16(device, kPm1StatusOffset, kPm1PowerButton);
   EXPECT_FALSE(sci.level);
   EXPECT_EQ(in16(device, kPm1StatusOffset), 0);
+}
+
+// ACPICA reads back what it enabled and complains of hardware that did not take it.
+TEST_F(AcpiPmTest, EventsThatNeverHappenCanBeEnabledBitByBit) {
+  for (const uint16_t bit : {kPm1GlobalLock, kPm1PowerButton, kPm1Rtc}) {
+    out16(device, kPm1EnableOffset, bit);
+    EXPECT_EQ(in16(device, kPm1EnableOffset), bit);
+  }
+  out8(device, kPm1EnableOffset, kPm1GlobalLock);
+  EXPECT_EQ(in16(device, kPm1EnableOffset), kPm1Rtc | kPm1GlobalLock);
+  EXPECT_FALSE(sci.level);
+}
+
+TEST(AcpiPmState, VersionOneHadOnlyTheButtonsEnableBit) {
+  Pm source;
+  out16(source.device, kPm1EnableOffset, kPm1PowerButton);
+  Pm target;
+  const auto button = saved(source.device);
+  ByteReader old(button, "acpi-pm");
+  EXPECT_TRUE(target.device.load(old, 1));
+  out16(source.device, kPm1EnableOffset, kPm1Rtc);
+  const auto rtc = saved(source.device);
+  ByteReader impossible(rtc, "acpi-pm");
+  EXPECT_FALSE(target.device.load(impossible, 1));
 }
 
 TEST(AcpiPmState, MovesWithAPressedButton) {

@@ -23,7 +23,7 @@ TEST(BoardDevices, AreTheOnesOnTheWire) {
   EXPECT_THAT(
       board_devices(),
       ElementsAre(DeviceDescription{"serial-16550", 0, 1}, DeviceDescription{"rtc-cmos", 0, 1},
-                  DeviceDescription{"i8042", 0, 1}, DeviceDescription{"acpi-pm", 0, 1},
+                  DeviceDescription{"i8042", 0, 1}, DeviceDescription{"acpi-pm", 0, 2},
                   DeviceDescription{"debug-exit", 0, 1}, DeviceDescription{"post-port", 0, 1}));
 }
 

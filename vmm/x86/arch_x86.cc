@@ -149,9 +149,10 @@ Result<> ArchX86::set_up_vcpus(Vcpus vcpus, const VmConfig& config) {
   return {};
 }
 
-Result<> ArchX86::start_at(const KvmVcpu& boot_vcpu, const BootEntry& entry) {
+Result<> ArchX86::start_at(Vcpus vcpus, const BootEntry& entry) {
   mask_pics(vm_);
-  return set_boot_registers(boot_vcpu, memory_, entry);
+  for (const auto& vcpu : vcpus) set_firmware_msrs(*vcpu);
+  return set_boot_registers(*vcpus.front(), memory_, entry);
 }
 
 void ArchX86::before_entry(const KvmVcpu& vcpu) const noexcept {

@@ -38,7 +38,7 @@ class ArchX86 {
   // The profile, encoded.
   [[nodiscard]] std::vector<std::byte> describe_cpu() const { return encode_profile(profile_); }
 
-  Result<> start_at(const KvmVcpu& boot_vcpu, const BootEntry& entry);
+  Result<> start_at(Vcpus vcpus, const BootEntry& entry);
 
   // Appends the sections of all vCPUs and chips.
   void save(Vcpus vcpus, const ForEachVcpu& for_each, ByteWriter& out);

@@ -108,12 +108,6 @@ void set_paging(kvm_sregs& sregs, bool long_mode) {
   sregs.efer = kEferLme | kEferLma;
 }
 
-// As firmware leaves them. An MSR that this KVM does not have is no loss to a guest.
-void set_firmware_msrs(const KvmVcpu& vcpu) {
-  set_msr(vcpu, kMsrMtrrDefType, kMtrrWriteBackOn);
-  set_msr(vcpu, kMsrMiscEnable, kMiscEnableFastStrings);
-}
-
 // Virtual wire: the PIC reaches the boot vCPU through LINT0, an NMI through LINT1 (Intel
 // MultiProcessor Specification 1.4, 3.6.2.2).
 void set_lint(const KvmVcpu& vcpu) {
@@ -127,6 +121,11 @@ void set_lint(const KvmVcpu& vcpu) {
 }
 
 }  // namespace
+
+void set_firmware_msrs(const KvmVcpu& vcpu) {
+  set_msr(vcpu, kMsrMtrrDefType, kMtrrWriteBackOn);
+  set_msr(vcpu, kMsrMiscEnable, kMiscEnableFastStrings);
+}
 
 Result<> set_boot_registers(const KvmVcpu& vcpu, GuestMemory& memory, const BootEntry& entry) {
   if (entry.entry.value >= kMaxEntry || entry.parameters.value >= kMaxEntry ||
@@ -149,7 +148,6 @@ Result<> set_boot_registers(const KvmVcpu& vcpu, GuestMemory& memory, const Boot
   regs.rflags = kRflagsReserved;
   (long_mode ? regs.rsi : regs.rbx) = entry.parameters.value;
   GODWIT_IOCTL(vcpu.fd(), KVM_SET_REGS, &regs);
-  set_firmware_msrs(vcpu);
   set_lint(vcpu);
   return {};
 }

@@ -24,4 +24,8 @@ inline constexpr Gpa kBootTablesPlace{0x9000};
 // protocol can start).
 Result<> set_boot_registers(const KvmVcpu& vcpu, GuestMemory& memory, const BootEntry& entry);
 
+// MTRRs and the like as firmware leaves them, on every vCPU alike: an operating system compares
+// them. An MSR that this KVM does not have is no loss to a guest.
+void set_firmware_msrs(const KvmVcpu& vcpu);
+
 }  // namespace godwit::vmm::x86
