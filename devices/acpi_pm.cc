@@ -81,10 +81,12 @@ AcpiPm::Action AcpiPm::write_locked(uint64_t offset, uint8_t value) {
   }
 }
 
-void AcpiPm::press_power_button() {
+bool AcpiPm::press_power_button() {
   const std::lock_guard lock(mutex_);
+  if ((state_.enable & kPm1PowerButton) == 0) return false;
   state_.status |= kPm1PowerButton;
   sci_.set(sci_pending_locked());
+  return true;
 }
 
 void AcpiPm::resume() {

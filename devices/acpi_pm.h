@@ -28,8 +28,10 @@ class AcpiPm final : public vmm::Device, public vmm::IoHandler {
   void read(uint64_t offset, std::span<std::byte> data) override;
   void write(uint64_t offset, std::span<const std::byte> data) override;
 
-  // Sets the power button's event; a guest that enabled it gets an SCI. Any thread.
-  void press_power_button();
+  // Sets the power button's event, of which a guest that enabled it hears by an SCI. One that did
+  // not would hear of it whenever it does: for it nothing happens, and false is returned. Any
+  // thread.
+  bool press_power_button();
 
   [[nodiscard]] std::string_view type() const override { return "acpi-pm"; }
   [[nodiscard]] uint16_t state_version() const override { return 2; }

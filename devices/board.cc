@@ -132,8 +132,8 @@ ConsoleCounters Board::console_counters() const {
   return parts_->console->counters();
 }
 
-void Board::press_power_button() {
-  parts_->acpi_pm.press_power_button();
+bool Board::press_power_button() {
+  return parts_->acpi_pm.press_power_button();
 }
 
 Result<Gpa> Board::write_firmware_tables(vmm::GuestMemory& memory) const {

@@ -78,8 +78,8 @@ class Board {
   // Where a user finds the serial console: the pty's name, the socket, the file; else empty.
   [[nodiscard]] std::string console_path() const;
   [[nodiscard]] ConsoleCounters console_counters() const;
-  // Any thread.
-  void press_power_button();
+  // False: the guest has not enabled the button's event, so nothing was pressed. Any thread.
+  bool press_power_button();
 
   // Puts the ACPI tables that describe this board into guest memory, before a guest boots; where
   // their RSDP is goes to the kernel (BootRequest::acpi_rsdp). Errors: no RAM there.

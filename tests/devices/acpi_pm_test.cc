@@ -57,12 +57,24 @@ TEST_F(AcpiPmTest, ResetRegisterResets) {
   EXPECT_EQ(events.resets, 1);
 }
 
-TEST_F(AcpiPmTest, PowerButtonRaisesTheSciWhenEnabled) {
-  device.press_power_button();
-  EXPECT_EQ(in16(device, kPm1StatusOffset), kPm1PowerButton);
+TEST_F(AcpiPmTest, AGuestThatDoesNotListenToTheButtonNeverHearsOfIt) {
+  EXPECT_FALSE(device.press_power_button());
+  out16(device, kPm1EnableOffset, kPm1Rtc | kPm1GlobalLock);
+  EXPECT_FALSE(device.press_power_button());
+  EXPECT_EQ(in16(device, kPm1StatusOffset), 0);
+  out16(device, kPm1EnableOffset, kPm1PowerButton);
   EXPECT_FALSE(sci.level);
+}
+
+TEST_F(AcpiPmTest, PowerButtonRaisesTheSciUntilItIsAcknowledged) {
   out16(device, kPm1EnableOffset, 0xffff);
   EXPECT_EQ(in16(device, kPm1EnableOffset), kPm1Enables);
+  EXPECT_TRUE(device.press_power_button());
+  EXPECT_EQ(in16(device, kPm1StatusOffset), kPm1PowerButton);
+  EXPECT_TRUE(sci.level);
+  out16(device, kPm1EnableOffset, 0);
+  EXPECT_FALSE(sci.level);
+  out16(device, kPm1EnableOffset, kPm1PowerButton);
   EXPECT_TRUE(sci.level);
   out16(device, kPm1StatusOffset, 0);
   EXPECT_TRUE(sci.level) << "writing zeroes clears nothing";

@@ -27,6 +27,15 @@ class Running : public E2eTest {
   static Arguments tiny_run(const std::string& kernel) {
     return {"run", "--name", "tiny", "--memory", "16M", "--kernel", kernel, "--serial", "null"};
   }
+  // Runs `code`, which says "H" when it listens to its power button.
+  std::unique_ptr<Child> listening(std::initializer_list<int> code) {
+    Arguments arguments = tiny_run(tiny(code));
+    const std::filesystem::path tty = a_.fresh_path("tty");
+    arguments.back() = "file=" + tty.string();
+    auto guest = a_.start(arguments);
+    EXPECT_TRUE(eventually([&] { return read_text(tty) == "H" || !guest->running(); }));
+    return guest;
+  }
   // It ends at once, for `reason`, with nothing on stdout, and leaves nothing in the run directory.
   void expect_refused(const Arguments& arguments, const std::string& reason, int status = kFailed) {
     const CommandResult result = a_.godwit(arguments);
@@ -84,11 +93,48 @@ TEST_F(Running, EverySignalThatAsksForTheEndStopsItCleanly) {
 
 TEST_F(Running, AStopEndsItAndSoDoesAForcedOne) {
   const auto polite = Guest::boot(a_, {.memory = "32M", .workload = "ws=4M"});
-  polite->stop();
+  const CommandResult said = a_.godwit({"stop", polite->name()});
+  EXPECT_EQ(said.status, kDone) << said.errors;
+  EXPECT_THAT(said.errors, HasSubstr("without being asked"));
+  EXPECT_THAT(said.errors, HasSubstr("does not listen to its power button"));
+  EXPECT_EQ(polite->exit_status(), kDone);
   const auto stubborn = Guest::boot(a_, {.memory = "32M", .workload = "ws=4M"});
   stubborn->process().signal(SIGSTOP);
   EXPECT_EQ(a_.godwit({"stop", stubborn->name(), "--force"}).status, kDone);
   EXPECT_EQ(stubborn->exit_status(), 128 + SIGKILL);
+}
+
+TEST_F(Running, AStopPressesThePowerButtonOfAGuestThatListens) {
+  const auto guest = listening(kHeedButton);
+  const CommandResult said = a_.godwit({"stop", "tiny"});
+  EXPECT_EQ(said.status, kDone) << said.errors;
+  EXPECT_THAT(said.errors, HasSubstr("has powered itself off"));
+  EXPECT_EQ(guest->wait(kPatience), kDone) << guest->errors();
+  EXPECT_THAT(guest->errors(), HasSubstr("the guest powered off"));
+}
+
+TEST_F(Running, AGuestThatDoesNotHeedTheButtonIsEndedWhenTheTimeIsUp) {
+  const auto guest = listening(kIgnoreButton);
+  const CommandResult said = a_.godwit({"stop", "tiny", "--timeout", "100ms"});
+  EXPECT_EQ(said.status, kDone) << said.errors;
+  EXPECT_THAT(said.errors, HasSubstr("has not powered itself off within 100 ms"));
+  EXPECT_EQ(guest->wait(kPatience), kDone) << guest->errors();
+}
+
+TEST_F(Running, AStopWithNowOrOfAPausedGuestDoesNotAsk) {
+  auto guest = listening(kHeedButton);
+  const CommandResult at_once = a_.godwit({"stop", "tiny", "--now"});
+  EXPECT_EQ(at_once.status, kDone) << at_once.errors;
+  EXPECT_EQ(at_once.errors, "");
+  EXPECT_EQ(guest->wait(kPatience), kDone) << guest->errors();
+  EXPECT_THAT(guest->errors(), HasSubstr("stopped by request"));
+
+  guest = listening(kHeedButton);
+  EXPECT_EQ(a_.godwit({"pause", "tiny"}).status, kDone);
+  const CommandResult paused = a_.godwit({"stop", "tiny"});
+  EXPECT_EQ(paused.status, kDone) << paused.errors;
+  EXPECT_THAT(paused.errors, HasSubstr("without being asked: 'tiny' is paused"));
+  EXPECT_EQ(guest->wait(kPatience), kDone) << guest->errors();
 }
 
 // --- the console and the run directory

@@ -67,6 +67,7 @@ BEGIN { moves = split(bounds, bound, " "); move = 0 }
 /^kmsg: clocksource: Long readout interval, skipping watchdog check/ { next }
 /^kmsg: / { if (lines) count("kernel", $0); next }
 /^bad: / { print; next }
+/^guest: the power button was pressed$/ { next }
 lines { count("strange", $0) }
 
 END {

@@ -34,6 +34,12 @@ class FakeGuest final : public Guest {
     state = GuestState::kRunning;
     return {};
   }
+  Result<> press_power_button() override {
+    ++presses;
+    if (state != GuestState::kRunning)
+      return make_error(Errc::kPrecondition, "it would not hear of it");
+    return {};
+  }
   Result<> shut_down() override {
     state = GuestState::kShutDown;
     return {};
@@ -86,6 +92,7 @@ class FakeGuest final : public Guest {
 
   std::atomic<GuestState> state{GuestState::kRunning};
   std::atomic<int> cancels{0};
+  std::atomic<int> presses{0};
   std::vector<MigrationRequest> requests;
 
  private:

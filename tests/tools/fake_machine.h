@@ -42,6 +42,10 @@ class FakeMachine final : public GuestMachine {
   }
   ~FakeMachine() override { journal_.add("destroyed"); }
   [[nodiscard]] std::string console() const override { return "null"; }
+  bool press_power_button() override {
+    journal_.add(listens ? "button" : "button unheard");
+    return listens;
+  }
   void shut_down(bool elsewhere) noexcept override {
     journal_.add(elsewhere ? "shut down, elsewhere" : "shut down");
     running_ = false;
@@ -64,6 +68,8 @@ class FakeMachine final : public GuestMachine {
   void save(ByteWriter&) override {}
   Result<> load(std::span<const std::byte>, std::optional<Nanoseconds>) override { return {}; }
   std::optional<TimePoint> wait_first_entry(Nanoseconds) override { return now(); }
+
+  bool listens = true;  // to the power button
 
  private:
   Journal& journal_;

@@ -40,9 +40,11 @@ class HostedGuestTest : public testing::Test {
     loop.post([&] { result.set_value(task()); });
     return result.get_future().get();
   }
-  void start() {
+  void start(bool listens = true) {
     on_loop([&] {
-      guest->start(std::make_unique<FakeMachine>(journal));
+      auto machine = std::make_unique<FakeMachine>(journal);
+      machine->listens = listens;
+      guest->start(std::move(machine));
       return 0;
     });
   }
@@ -54,6 +56,9 @@ class HostedGuestTest : public testing::Test {
   }
   Result<> migrate() {
     return on_loop([&] { return guest->send_migration({.destination = "tcp://h:1"}); });
+  }
+  Result<> press() {
+    return on_loop([&] { return guest->press_power_button(); });
   }
   void wait_for_result() {
     for (int i = 0; i < 3000 && !guest->migration().result; ++i)
@@ -92,6 +97,63 @@ TEST_F(HostedGuestTest, PowerOffEndsWithStatusZero) {
   wait_for_end();
   EXPECT_EQ(ending->status, 0);
   EXPECT_THAT(journal.entries(), ElementsAre("resume", "shut down"));
+}
+
+TEST_F(HostedGuestTest, ThePowerButtonReachesAGuestThatListens) {
+  start();
+  EXPECT_TRUE(press());
+  EXPECT_EQ(on_loop([&] { return guest->info(); }).state, GuestState::kRunning);
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "button"));
+}
+
+TEST_F(HostedGuestTest, AButtonThatNobodyWouldHearOfIsRefusedWithTheReason) {
+  receive();
+  EXPECT_NE(press().error().message.find("waits for one"), std::string::npos);
+  steering.arrived.set(true);
+  wait_for_result();
+  ASSERT_TRUE(on_loop([&] { return guest->pause(); }));
+  const auto paused = press();
+  ASSERT_FALSE(paused);
+  EXPECT_EQ(paused.error().code, Errc::kPrecondition);
+  EXPECT_NE(paused.error().message.find("is paused"), std::string::npos);
+}
+
+TEST_F(HostedGuestTest, AGuestWithoutADriverForTheButtonIsNamed) {
+  start(/*listens=*/false);
+  const auto pressed = press();
+  ASSERT_FALSE(pressed);
+  EXPECT_EQ(pressed.error().code, Errc::kPrecondition);
+  EXPECT_NE(pressed.error().message.find("does not listen"), std::string::npos);
+}
+
+TEST_F(HostedGuestTest, AButtonDuringAMigrationCancelsItAndIsPressedThen) {
+  start();
+  ASSERT_TRUE(migrate());
+  EXPECT_TRUE(press());
+  wait_for_result();
+  EXPECT_EQ(guest->migration().result->progress.status, Status::kCancelled);
+  on_loop([] { return 0; });
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "button"));
+}
+
+TEST_F(HostedGuestTest, AButtonThatComesTooLateForTheMigrationIsNotPressedHere) {
+  start();
+  ASSERT_TRUE(migrate());
+  on_loop([&] {
+    steering.sent.set(ended(Status::kCompleted));
+    return guest->press_power_button().has_value();
+  });
+  wait_for_end();
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "shut down, elsewhere"));
+}
+
+TEST_F(HostedGuestTest, AButtonAfterAnUnknownOutcomeIsRefused) {
+  start();
+  ASSERT_TRUE(migrate());
+  steering.sent.set(ended(Status::kUnknown, Errc::kUnknownOutcome));
+  wait_for_result();
+  EXPECT_FALSE(press());
+  EXPECT_THAT(journal.entries(), ElementsAre("resume"));
 }
 
 TEST_F(HostedGuestTest, DebugExitEndsWithQemusStatus) {

@@ -63,6 +63,10 @@ class Guest {
   // `fenced`: the caller vouches that the guest does not run anywhere else; needed in
   // kUnknownOutcome, no harm otherwise.
   virtual Result<> resume(bool fenced) = 0;
+  // Presses the ACPI power button: the guest may power itself off, in its own time. A migration to
+  // another host is cancelled first; the button is then pressed when the guest is back. Errors:
+  // kPrecondition, when nobody would hear of it (no guest, paused, no driver for the button).
+  virtual Result<> press_power_button() = 0;
   // Ends the guest; the process follows.
   virtual Result<> shut_down() = 0;
   // Starts a migration and returns; its end is told by migration().

@@ -93,6 +93,11 @@ ApiAnswer resume(Guest& guest, const ApiRequest& request) {
   return empty_answer(guest.resume(*fenced));
 }
 
+ApiAnswer press_power_button(Guest& guest, const ApiRequest& request) {
+  if (const auto body = expect_no_body(request); !body) return error_answer(body.error());
+  return empty_answer(guest.press_power_button());
+}
+
 ApiAnswer shut_down(Guest& guest, const ApiRequest& request) {
   if (const auto body = expect_no_body(request); !body) return error_answer(body.error());
   return empty_answer(guest.shut_down());
@@ -118,17 +123,25 @@ ApiAnswer migration_status(Guest& guest, const ApiRequest&) {
   return json_answer(to_json(guest.migration()));
 }
 
-constexpr std::array<ApiRoute, 8> kRoutes{{{"GET", "vmm.ping"},
+constexpr std::array<ApiRoute, 9> kRoutes{{{"GET", "vmm.ping"},
                                            {"GET", "vm.info"},
                                            {"PUT", "vm.pause"},
                                            {"PUT", "vm.resume"},
+                                           {"PUT", "vm.power-button"},
                                            {"PUT", "vm.shutdown"},
                                            {"PUT", "vm.send-migration"},
                                            {"PUT", "vm.cancel-migration"},
                                            {"GET", "vm.migration"}}};
 using Handler = ApiAnswer (*)(Guest&, const ApiRequest&);
-constexpr std::array<Handler, kRoutes.size()> kHandlers{
-    ping, info, pause, resume, shut_down, send_migration, cancel_migration, migration_status};
+constexpr std::array<Handler, kRoutes.size()> kHandlers{ping,
+                                                        info,
+                                                        pause,
+                                                        resume,
+                                                        press_power_button,
+                                                        shut_down,
+                                                        send_migration,
+                                                        cancel_migration,
+                                                        migration_status};
 
 }  // namespace
 

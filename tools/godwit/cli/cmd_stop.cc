@@ -19,10 +19,13 @@ namespace godwit::tools {
 namespace {
 
 constexpr const char* kDescription =
-    "Ends a guest and its VMM, and returns when both are gone. The VMM is asked to end the guest: "
-    "it stops the vCPUs, flushes the console and goes; the guest is not told, as if its power had "
-    "been cut. A VMM that has not gone when the time is up is killed. A migration under way is "
-    "cancelled first.\n"
+    "Ends a guest and its VMM, and returns when both are gone. The guest's ACPI power button is "
+    "pressed, so that it can power itself off. One that has not done so when the time is up is "
+    "ended as if its power had been cut: the vCPUs stop, the console is flushed, the VMM goes. "
+    "That happens at once when nobody would hear of the button: the guest is paused, or has no "
+    "driver for it (Linux: the module `button`; user space must act on it, too). stderr says "
+    "which of the two it was. A VMM that does not go then is killed. A migration to another host "
+    "is cancelled first.\n"
     "\n"
     "An instance that still waits for a guest (`godwit receive`) ends too.";
 
@@ -37,6 +40,7 @@ EXIT STATUS
 struct StopCommand {
   std::string name;
   Nanoseconds timeout = std::chrono::seconds(15);
+  bool now = false;
   bool force = false;
 };
 
@@ -72,18 +76,43 @@ Result<> kill_process(const UniqueFd& process, const std::string& name) {
                     name);
 }
 
+// What a VMM needs to flush a console and to give back memory.
+constexpr Nanoseconds kEndLimit = std::chrono::seconds(15);
+
+// Whether the guest has powered itself off. Says on stderr how it went.
+bool power_off(ApiClient& client, const UniqueFd& process, const StopCommand& command) {
+  client.set_timeout(std::max<Nanoseconds>(command.timeout, std::chrono::milliseconds(1)));
+  const TimePoint deadline = now() + command.timeout;
+  const auto asked = client.put("vm.power-button");
+  if (!asked) {
+    // One that does not answer may be on its way out already: it has the same time.
+    const bool silent = asked.error().code == Errc::kIo || asked.error().code == Errc::kTimeout;
+    if (wait_for_end(process, silent ? deadline - now() : Nanoseconds(0))) return true;
+    fmt::print(stderr, "godwit: '{}' is ended without being asked: {}\n", command.name,
+               asked.error().message);
+    return false;
+  }
+  if (wait_for_end(process, deadline - now())) {
+    fmt::print(stderr, "godwit: '{}' has powered itself off\n", command.name);
+    return true;
+  }
+  fmt::print(stderr, "godwit: '{}' has not powered itself off within {}: it is ended\n",
+             command.name, format_duration(command.timeout));
+  return false;
+}
+
 Result<> stop(const StopCommand& command) {
   GODWIT_ASSIGN(const RunDir dir, RunDir::open());
   GODWIT_ASSIGN(const UniqueFd process, open_owner(dir, command.name));
   if (!command.force) {
     ApiClient client(command.name, dir.socket_path(command.name));
-    client.set_timeout(std::max<Nanoseconds>(command.timeout, std::chrono::milliseconds(1)));
-    const TimePoint deadline = now() + command.timeout;
+    if (!command.now && power_off(client, process, command)) return {};
+    client.set_timeout(kEndLimit);
+    const TimePoint deadline = now() + kEndLimit;
     const auto asked = client.put("vm.shutdown");
-    // One that does not answer may be on its way out already: it has the same time.
     if (wait_for_end(process, deadline - now())) return {};
     fmt::print(stderr, "godwit: '{}' does not end within {}{}: killing it\n", command.name,
-               format_duration(command.timeout),
+               format_duration(kEndLimit),
                asked ? std::string() : " (" + asked.error().message + ")");
   }
   return kill_process(process, command.name);
@@ -97,7 +126,8 @@ void add_stop_command(CLI::App& app, Action& action) {
       add_command(app, "stop", "end a guest", kDescription, std::string(kFooter) + kFilesSection);
   add_instance(command, state->name);
   add_parsed(command, "--timeout", state->timeout, parse_duration, "DURATION", "15s",
-             "How long the VMM may take before it is killed.");
+             "How long the guest may take to power itself off.");
+  command.add_flag("--now", state->now, "Ends the guest at once, without asking it.");
   command.add_flag("--force", state->force, "Kills the VMM at once.");
   command.callback([&action, state] {
     action = [state] {

@@ -10,6 +10,8 @@ class GuestMachine : public vmm::Machine {
  public:
   // Where the user finds the guest's console: "stdio", "pty /dev/pts/3", ...
   [[nodiscard]] virtual std::string console() const = 0;
+  // False: the guest does not listen to it (yet), and nothing was pressed. Any thread.
+  virtual bool press_power_button() = 0;
   // Stops the vCPUs for good, then the devices. `elsewhere`: the guest goes on at the target of a
   // migration, so nothing of it may come out here any more.
   virtual void shut_down(bool elsewhere) noexcept = 0;

@@ -4,6 +4,8 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "vmm/base/check.h"
 
 namespace godwit::tools {
@@ -129,6 +131,30 @@ Result<> HostedGuest::resume(bool fenced) {
   return {};
 }
 
+Result<> HostedGuest::press_power_button() {
+  const bool sending = migrating() && machine_ && state_ == GuestState::kRunning;
+  if (sending && !ending_ && !guest_is_over_) {
+    press_when_back_ = true;
+    cancel_worker();
+    return {};
+  }
+  GODWIT_TRY(expect_guest());
+  if (state_ != GuestState::kRunning)
+    return make_error(Errc::kPrecondition, "'{}' is {}: it would not hear of its power button",
+                      config_.name,
+                      state_ == GuestState::kPaused ? "paused" : "perhaps on another host");
+  return press_now();
+}
+
+Result<> HostedGuest::press_now() {
+  if (!machine_->press_power_button())
+    return make_error(Errc::kPrecondition,
+                      "'{}' does not listen to its power button: no driver has enabled it",
+                      config_.name);
+  spdlog::info("the power button of '{}' was pressed", config_.name);
+  return {};
+}
+
 Result<> HostedGuest::shut_down() {
   // Answered first: the ending closes the API.
   loop_.post([this] { end({0, "stopped by request"}); });
@@ -199,6 +225,11 @@ void HostedGuest::sending_ended(const MigrationRequest& request) {
   news_.finish(sent_);
   sent_ = {};
   if (state_ == GuestState::kMigrated && !ending_) ending_ = std::move(ending);
+  const bool press = std::exchange(press_when_back_, false) && !ending_ && !guest_is_over_ &&
+                     state_ == GuestState::kRunning;
+  if (press) {
+    if (const auto pressed = press_now(); !pressed) spdlog::warn("{}", pressed.error().message);
+  }
   if (ending_) finish_end();
 }
 

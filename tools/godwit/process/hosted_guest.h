@@ -51,6 +51,7 @@ class HostedGuest final : public Guest, public vmm::GuestEvents {
   GuestInfo info() override;
   Result<> pause() override;
   Result<> resume(bool fenced) override;
+  Result<> press_power_button() override;
   Result<> shut_down() override;
   Result<> send_migration(const MigrationRequest& request) override;
   Result<> cancel_migration() override;
@@ -78,6 +79,8 @@ class HostedGuest final : public Guest, public vmm::GuestEvents {
   // Takes what info() says of the machine: later, a migration's thread may be in control of it.
   void take_machine(std::unique_ptr<GuestMachine> machine);
   [[nodiscard]] Result<> expect_guest() const;
+  // The guest is here and nobody else is in control of it.
+  Result<> press_now();
   [[nodiscard]] bool migrating() const { return worker_.joinable(); }
 
   EventLoop& loop_;
@@ -89,6 +92,7 @@ class HostedGuest final : public Guest, public vmm::GuestEvents {
   std::string listen_;
   TimePoint started_ = now();
   std::optional<Ending> ending_;
+  bool press_when_back_ = false;  // the power button, once the migration is over
   bool ended_ = false;
 
   std::mutex worker_mutex_;  // guards the two pointers against cancel_worker()

@@ -44,6 +44,7 @@ class KvmMachine final : public GuestMachine {
   Result<> boot(const RunOptions& options);
 
   [[nodiscard]] std::string console() const override { return console_; }
+  bool press_power_button() override { return board_->press_power_button(); }
   void shut_down(bool elsewhere) noexcept override;
 
   [[nodiscard]] vmm::MachineDescription describe() const override { return vm_->describe(); }

@@ -12,6 +12,8 @@ GUEST_NAME=linux
 GUEST_MEMORY=256M
 GUEST_BUSY_MIB=16
 GUEST_BUSY_RATE=1000
+# The power button, as the kernel has it and as programs do.
+GUEST_MODULES=(button evdev)
 
 # run_quietly HOST SECONDS SCRIPT: says what it said only when it fails.
 run_quietly() {
@@ -23,9 +25,14 @@ run_quietly() {
 
 # guest_image OUT: the initramfs of the guest. A network client for it comes in here with virtio.
 guest_image() {
-  local out=$1 folder
+  local out=$1 folder module
   folder=$(mktemp -d "$LAB/image.XXXXXX")
-  mkdir -p "$folder/bin" "$folder/etc"
+  mkdir -p "$folder/bin" "$folder/etc/acpi/PWRF" "$folder/modules"
+  # acpid of busybox runs this when the power button is pressed.
+  install -m 755 "$GODWIT_ROOT/tests/lab/guest_button" "$folder/etc/acpi/PWRF/00000080"
+  for module in "${GUEST_MODULES[@]}"; do
+    add_module "$HOST_KERNEL" "$folder/modules" "$module"
+  done
   install_program "$folder" "$(command -v busybox)" bin/busybox
   install -m 755 "$GODWIT_ROOT/tests/lab/guest_init" "$folder/init"
   g++ -std=c++20 -O2 -static "$GODWIT_ROOT/tests/lab/pulse.cc" -o "$folder/bin/pulse" &&
