@@ -62,6 +62,7 @@ struct NetCounters {
   uint64_t dropped_malformed = 0;  // too short, too long, a header that the kernel refuses
   uint64_t dropped_link_down = 0;  // the interface is down, or gone
   uint64_t dropped_no_memory = 0;
+  uint64_t dropped_inactive_queue = 0;
   // For the guest, dropped here:
   uint64_t dropped_too_long = 0;  // for the guest's buffers
   uint64_t dropped_stale = 0;     // came before the guest did
@@ -75,16 +76,16 @@ enum class QueuedFrames {
 };
 
 // Made quiesced: resume() starts it. Threads: a queue pair's receive() on one thread at a time, and
-// so its send(); different queues and directions at the same time. The rest on one thread, which
-// may not be at work in resume() or set_active_pairs() while another is in send() or receive();
-// counters() on any.
+// so its send(); different queues and directions at the same time. The rest on one thread at a
+// time, set_active_pairs() and set_guest_offloads() while frames move too; counters() on any.
 class NetBackend {
  public:
   virtual ~NetBackend() = default;
   // As opened; the first of them is active at the start.
   [[nodiscard]] virtual size_t queue_pairs() const = 0;
   // Frames for the guest come in the first `pairs` queues (1 to queue_pairs()) only. What waits in
-  // queues that go inactive is dropped. Errors: what the kernel says; a part may be done then.
+  // queues that go inactive is dropped, and so is what a guest still sends there. Errors: what the
+  // kernel says; a part may be done then.
   virtual Result<> set_active_pairs(size_t pairs) = 0;
 
   // Never blocks. A frame longer than `to` is dropped, never cut. `to` must not be empty.
@@ -93,7 +94,7 @@ class NetBackend {
   // IOV_MAX pieces or kMaxNetFrameBytes are dropped as malformed.
   virtual NetResult send(size_t pair, std::span<const iovec> frame) = 0;
   // Readable when receive() may find a frame, writable when send() may go on. Valid as long as the
-  // backend.
+  // backend; that of an inactive pair reports POLLERR without end: not to be polled.
   [[nodiscard]] virtual int poll_fd(size_t pair) const = 0;
 
   // What the host can do for frames that the guest sends (the HOST_* features of virtio), and may

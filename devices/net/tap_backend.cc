@@ -86,24 +86,30 @@ TapBackend::TapBackend(OpenTap tap, bool offload)
 
 Result<> TapBackend::set_active_pairs(size_t pairs) {
   GODWIT_CHECK(pairs >= 1 && pairs <= queues_.size(), "active queue pairs");
-  while (active_pairs_ != pairs) {
-    const bool more = active_pairs_ < pairs;
-    const size_t queue = more ? active_pairs_ : active_pairs_ - 1;
-    ifreq request{};
-    request.ifr_flags = more ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
-    if (::ioctl(queues_[queue]->fd.get(), TUNSETQUEUE, &request) != 0) {
-      return error_from_errno(errno, fmt::format("tap interface '{}': switching its queue {} {} "
-                                                 "(TUNSETQUEUE) failed",
-                                                 name_, queue, more ? "on" : "off"));
-    }
-    active_pairs_ = more ? active_pairs_ + 1 : active_pairs_ - 1;
+  // A queue counts as active only while it is attached.
+  for (size_t n = active_pairs_; n < pairs; ++n) {
+    GODWIT_TRY(switch_queue(n, true));
+    active_pairs_ = n + 1;
+  }
+  for (size_t n = active_pairs_; n > pairs; --n) {
+    active_pairs_ = n - 1;
+    GODWIT_TRY(switch_queue(n - 1, false));
   }
   return {};
 }
 
+Result<> TapBackend::switch_queue(size_t pair, bool on) {
+  ifreq request{};
+  request.ifr_flags = on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE;
+  if (::ioctl(queues_[pair]->fd.get(), TUNSETQUEUE, &request) == 0) return {};
+  return error_from_errno(errno, fmt::format("tap interface '{}': switching its queue {} {} "
+                                             "(TUNSETQUEUE) failed",
+                                             name_, pair, on ? "on" : "off"));
+}
+
 NetReceived TapBackend::receive(size_t pair, std::span<const iovec> to) {
   Queue& queue = *queues_[pair];
-  if (!running_.load(std::memory_order_acquire)) return {};
+  if (!running_.load(std::memory_order_acquire) || pair >= active_pairs_) return {};
   // One byte more than there is room for tells a frame that was cut from one that just fits.
   std::byte excess;
   to = to.first(std::min<size_t>(to.size(), IOV_MAX - 1));
@@ -129,11 +135,19 @@ NetResult TapBackend::send(size_t pair, std::span<const iovec> frame) {
   if (frame.size() > IOV_MAX || bytes > kMaxNetFrameBytes ||
       bytes < kVnetHeaderBytes + kEthernetHeaderBytes)
     return send_failed(EINVAL);
+  if (pair >= active_pairs_) return send_failed(EBADFD);
   if (::writev(queue.fd.get(), frame.data(), static_cast<int>(frame.size())) < 0)
     return send_failed(errno);
   add(queue.sent.frames, 1);
   add(queue.sent.bytes, bytes - kVnetHeaderBytes);
   return NetResult::kDone;
+}
+
+// A queue that is switched off meanwhile fails like one whose interface was removed. The first one
+// is never switched off.
+bool TapBackend::is_gone() const {
+  ifreq request{};
+  return ::ioctl(queues_[0]->fd.get(), TUNGETIFF, &request) != 0;
 }
 
 NetResult TapBackend::receive_failed(int errno_value) {
@@ -149,7 +163,7 @@ NetResult TapBackend::receive_failed(int errno_value) {
       add(drops_.other, 1);
       return NetResult::kDropped;
     default:  // EBADFD
-      return NetResult::kGone;
+      return is_gone() ? NetResult::kGone : NetResult::kNotNow;
   }
 }
 
@@ -166,6 +180,10 @@ NetResult TapBackend::send_failed(int errno_value) {
       add(drops_.link_down, 1);
       break;
     case EBADFD:
+      if (!is_gone()) {
+        add(drops_.inactive_queue, 1);
+        break;
+      }
       add(drops_.link_down, 1);
       return NetResult::kGone;
     case ENOMEM:
@@ -206,6 +224,7 @@ NetCounters TapBackend::counters() const {
   NetCounters sum{.dropped_malformed = read(drops_.malformed),
                   .dropped_link_down = read(drops_.link_down),
                   .dropped_no_memory = read(drops_.no_memory),
+                  .dropped_inactive_queue = read(drops_.inactive_queue),
                   .dropped_too_long = read(drops_.too_long),
                   .dropped_stale = read(drops_.stale),
                   .dropped_other = read(drops_.other)};

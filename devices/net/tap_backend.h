@@ -33,7 +33,8 @@ class TapBackend final : public NetBackend {
  private:
   using Count = std::atomic<uint64_t>;
   struct Drops {
-    Count malformed = 0, link_down = 0, no_memory = 0, other = 0, too_long = 0, stale = 0;
+    Count malformed = 0, link_down = 0, no_memory = 0, inactive_queue = 0, other = 0, too_long = 0,
+          stale = 0;
   };
   // The counts of one direction of one queue have a cache line that only its thread writes.
   struct alignas(64) Traffic {
@@ -49,12 +50,14 @@ class TapBackend final : public NetBackend {
   // What an errno of the kernel means for the frame; counts it.
   NetResult receive_failed(int errno_value);
   NetResult send_failed(int errno_value);
+  [[nodiscard]] bool is_gone() const;
+  Result<> switch_queue(size_t pair, bool on);
   void drop_queued(Queue& queue);
 
   std::string name_;
   std::optional<uint16_t> mtu_;
   std::vector<std::unique_ptr<Queue>> queues_;
-  size_t active_pairs_;
+  std::atomic<size_t> active_pairs_;
   NetOffloads host_offloads_;
   Drops drops_;
   std::atomic<bool> running_ = false;

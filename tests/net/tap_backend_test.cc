@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <set>
+#include <thread>
 
 #include "devices/net/ethernet.h"
 #include "tests/net/network_fixture.h"
@@ -236,6 +238,40 @@ TEST_F(TapQueues, FramesComeInActiveQueuesOnly) {
   for (const size_t pair : used_queues()) EXPECT_LT(pair, 2u);
   ASSERT_TRUE(mq->set_active_pairs(1));
   EXPECT_EQ(used_queues(), std::set<size_t>{0});
+}
+
+TEST_F(TapQueues, AGuestThatUsesAnInactiveQueueLosesItsFramesOnly) {
+  EXPECT_EQ(guest_sends(*mq, 3, numbered_frame(1)), NetResult::kDropped);
+  EXPECT_EQ(mq->counters().dropped_inactive_queue, 1u);
+  std::byte byte;
+  const iovec piece = {&byte, 1};
+  EXPECT_EQ(mq->receive(3, std::span(&piece, 1)).result, NetResult::kNotNow);
+  PacketSocket host("t1");
+  ASSERT_TRUE(mq->set_active_pairs(4));
+  EXPECT_EQ(guest_sends(*mq, 3, numbered_frame(2)), NetResult::kDone);
+  EXPECT_EQ(host.receive(kExperimentalType), numbered_frame(2));
+}
+
+// Sends and receives in all queues while they come and go.
+TEST_F(TapQueues, QueuesMaySwitchWhileFramesMove) {
+  std::atomic<bool> stop = false;
+  std::atomic<size_t> gone = 0;
+  {
+    std::vector<std::jthread> guests;
+    for (size_t pair = 0; pair < mq->queue_pairs(); ++pair) {
+      guests.emplace_back([&, pair] {
+        Bytes buffer(2000);
+        const iovec piece = {buffer.data(), buffer.size()};
+        while (!stop) {
+          gone += guest_sends(*mq, pair, numbered_frame(1)) == NetResult::kGone ? 1 : 0;
+          gone += mq->receive(pair, std::span(&piece, 1)).result == NetResult::kGone ? 1 : 0;
+        }
+      });
+    }
+    for (size_t i = 0; i < 100; ++i) EXPECT_TRUE(mq->set_active_pairs(1 + i % 4));
+    stop = true;
+  }
+  EXPECT_EQ(gone, 0u);
 }
 
 }  // namespace
