@@ -12,6 +12,9 @@ GUEST_NAME=linux
 GUEST_MEMORY=256M
 GUEST_BUSY_MIB=16
 GUEST_BUSY_RATE=1000
+# What `godwit run` and `godwit receive` are told of its devices, and how long it may take to boot.
+GUEST_DEVICES=
+GUEST_PATIENCE=120
 # The power button, as the kernel has it and as programs do.
 GUEST_MODULES=(button evdev)
 
@@ -73,14 +76,21 @@ wait_in() {
 boot_guest() {
   local format=$1
   shift
+  run_guest "$format" initrd "lab.mib=$GUEST_BUSY_MIB lab.rate=$GUEST_BUSY_RATE" "$@"
+}
+
+# run_guest KERNEL INITRD CMDLINE [OPTION]...: files of /run/lab on host a.
+run_guest() {
+  local kernel=$1 initrd=$2 words=$3
+  shift 3
   rm -f "$GUEST_DIR"/console.*
   GUEST_HOST=a GUEST_CONSOLES=1 GUEST_LEAPS=()
   run_quietly a 60 "cd /run/lab && rm -f console.* vmm.* && setsid godwit run --name $GUEST_NAME \
-    --memory $GUEST_MEMORY $* --kernel /run/lab/$format --initrd /run/lab/initrd \
-    --cmdline 'console=ttyS0 quiet panic=-1 lab.mib=$GUEST_BUSY_MIB lab.rate=$GUEST_BUSY_RATE' \
+    --memory $GUEST_MEMORY $GUEST_DEVICES $* --kernel /run/lab/$kernel --initrd /run/lab/$initrd \
+    --cmdline 'console=ttyS0 quiet panic=-1 $words' \
     --serial file=/run/lab/console.0 --log-file /run/lab/vmm.0 >/dev/null 2>>vmm.0 </dev/null &"
-  wait_in a 120 /run/lab/console.0 '^seq=' 20 && return
-  guest_trouble "Linux ($format) did not boot within 120 s"
+  wait_in a "$GUEST_PATIENCE" /run/lab/console.0 '^seq=' 20 && return
+  guest_trouble "Linux ($kernel) did not boot within $GUEST_PATIENCE s"
   return 1
 }
 
@@ -94,12 +104,15 @@ guest_trouble() {
   done >&2
 }
 
+# receive_devices: the same as those of run, without what the target takes from the source.
+receive_devices() { printf '%s' "${GUEST_DEVICES//--rng/}"; }
+
 # start_receiver HOST: it waits for the guest, with a console of the next number.
 start_receiver() {
   local host=$1 n=$GUEST_CONSOLES
   run_quietly "$host" 60 "cd /run/lab && rm -f console.$n vmm.$n && setsid godwit receive \
     --name $GUEST_NAME --listen tcp://0.0.0.0:7000 --tls-dir /run/lab/tls --accept-timeout 60s \
-    --serial file=/run/lab/console.$n --log-file /run/lab/vmm.$n >/dev/null 2>>vmm.$n </dev/null &"
+    $(receive_devices) --serial file=/run/lab/console.$n --log-file /run/lab/vmm.$n >/dev/null 2>>vmm.$n </dev/null &"
   wait_in "$host" 30 "/run/lab/vmm.$n" 'waits for a guest' && return
   guest_trouble "godwit receive did not start on host $host"
   return 1
