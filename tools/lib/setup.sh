@@ -26,12 +26,15 @@ build|libspdlog-dev|pkg-config spdlog|logging
 build|libfmt-dev|pkg-config fmt|text formatting
 build|libcli11-dev|probe_header CLI/CLI.hpp|the command line
 build|libxxhash-dev|pkg-config libxxhash|checksums
+build|liburing-dev|pkg-config liburing|disks: many requests in one system call
+build|libnbd-dev|pkg-config libnbd|disks behind an NBD server
 run|iproute2|command -v ip|network namespaces for the demo and the tests
 test|libgtest-dev|probe_header gtest/gtest.h|unit tests
 test|libgmock-dev|probe_header gmock/gmock.h|unit tests
 test|libbenchmark-dev|probe_header benchmark/benchmark.h|micro-benchmarks
 test|openssl|command -v openssl|certificates made by another hand
 test|acpica-tools|command -v iasl|checks the ACPI tables of guests
+test|nbdkit|command -v nbdkit|the NBD server of the disk tests
 test|xz-utils|command -v xz|unpacks the kernel that the boot tests load
 lint|clang-format-14|find_clang_tool clang-format|the format of the sources
 lint|clang-tidy-14|find_clang_tool clang-tidy|static analysis

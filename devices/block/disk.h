@@ -1,0 +1,28 @@
+// A disk as a machine has it: the backend and the lock that guards it.
+#pragma once
+#include <memory>
+#include <optional>
+
+#include "devices/block/block.h"
+#include "devices/block/config.h"
+#include "devices/block/disk_lock.h"
+
+namespace godwit::devices {
+
+enum class DiskUse {
+  kRun,      // a new or restored guest uses it from now on
+  kIncoming  // a guest that moves here uses it after lock->take_over()
+};
+
+struct Disk {
+  DiskConfig config;
+  std::unique_ptr<BlockBackend> backend;
+  // None: NBD, or lock=off. Drop it with the disk; see disk_lock.h for its part in a move.
+  std::optional<DiskLock> lock;
+};
+
+// Opens the disk and takes its lock; nothing is written. Errors name the disk: those of the
+// backend and of the lock, and kInvalidArgument when it cannot have that many queues.
+Result<Disk> open_disk(const DiskConfig& config, DiskUse use, uint64_t guest_id);
+
+}  // namespace godwit::devices
