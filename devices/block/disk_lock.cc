@@ -1,11 +1,14 @@
 #include "devices/block/disk_lock.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <thread>
 
 #include "devices/block/lock_holder.h"
+#include "vmm/base/clock.h"
 
 namespace godwit::devices {
 namespace {
@@ -77,10 +80,27 @@ Result<> DiskLock::own_exclusive() {
 }
 
 Result<> DiskLock::claim_exclusive() {
+  GODWIT_TRY(expect_owner());
   GODWIT_TRY(lock(F_WRLCK, claim_byte_, claim_byte_));
   GODWIT_TRY(expect_free(keep_byte_, keep_byte_));
+  GODWIT_TRY(expect_owner());
   state_ = State::kClaimed;
   return {};
+}
+
+// The first byte is part of every COMMON, and nobody else's.
+Result<> DiskLock::expect_owner() {
+  GODWIT_ASSIGN(const bool nobody, is_free(kFirst, kFirst));
+  if (!nobody) return {};
+  struct stat status {};
+  if (::fstat(fd_.get(), &status) == 0 && S_ISBLK(status.st_mode)) {
+    return expect_free(kFirst, kSharerMark);
+  }
+  return make_error(Errc::kPrecondition,
+                    "{} is not in use by the guest that is to move here: this is another file than "
+                    "the source's, or its file system carries no locks between hosts (then give "
+                    "it lock=off on both), or the source has ended",
+                    name_);
 }
 
 Result<> DiskLock::share() {
@@ -129,6 +149,16 @@ Result<> DiskLock::own_from(State state, uint64_t held_byte) {
 }
 
 Result<> DiskLock::lock_common() {
+  const TimePoint deadline = now() + kDiskLockPatience;
+  for (;;) {
+    auto locked = try_lock_common();
+    if (locked || locked.error().code != Errc::kPrecondition || now() >= deadline) return locked;
+    // No event tells of a lock that is given back.
+    std::this_thread::sleep_for(kDiskLockPatience / 20);
+  }
+}
+
+Result<> DiskLock::try_lock_common() {
   GODWIT_TRY(lock(F_WRLCK, kFirst, claim_byte_ - 1));
   const auto rest = lock(F_WRLCK, keep_byte_ + 1, kLast);
   if (rest) return {};
@@ -148,11 +178,16 @@ Result<> DiskLock::lock(short type, uint64_t first, uint64_t last) {
   return failed(errno);
 }
 
-Result<> DiskLock::expect_free(uint64_t first, uint64_t last) {
+Result<bool> DiskLock::is_free(uint64_t first, uint64_t last) {
   // What a write lock would meet. Own locks do not count; nothing is taken.
   struct flock probe = range(F_WRLCK, first, last);
   if (::fcntl(fd_.get(), F_OFD_GETLK, &probe) != 0) return failed(errno);
-  if (probe.l_type == F_UNLCK) return {};
+  return probe.l_type == F_UNLCK;
+}
+
+Result<> DiskLock::expect_free(uint64_t first, uint64_t last) {
+  GODWIT_ASSIGN(const bool free, is_free(first, last));
+  if (free) return {};
   return taken(first, last);
 }
 

@@ -15,7 +15,7 @@
 //   released   KEEP             its source, from the handover to its end
 //
 //   own        (nothing) -> all bytes in one call -> gives CLAIM and KEEP back: owned
-//   claim      (nothing) -> CLAIM, if nobody holds KEEP: claimed
+//   claim      (nothing) -> CLAIM, if nobody holds KEEP and somebody owns the disk: claimed
 //   release    owned -> takes KEEP, gives COMMON back: released
 //   take_over  claimed -> takes COMMON, gives CLAIM back: owned
 //   retake     released -> takes COMMON, gives KEEP back: owned
@@ -30,7 +30,14 @@
 //  - A restore of the same guest (same id) beside a running one, or amid its handover, is refused
 //    in the same way, since own() passes through all bytes.
 //  - A second target of the same guest finds CLAIM taken. Another guest's target finds COMMON
-//    taken, since its CLAIM is among the owner's COMMON: refused before any page moves.
+//    taken, since its CLAIM is among the owner's COMMON: refused before any page moves. In the
+//    handover it finds no owner: refused too. (It looks before it takes. Where it looked just
+//    before the handover and took just after, it looks again and gives back; take_over and retake
+//    try for kDiskLockPatience, so that this moment costs nobody the disk.)
+//  - An owner that is there must be this guest's, since any other's would hold the CLAIM. So a
+//    target whose path leads to another file than the source's, or whose file system carries no
+//    locks between hosts, is refused rather than trusted. On a block device of another host no
+//    owner is to be seen; there the claim stands if it finds no lock at all.
 //  - A source of an earlier move that never learnt how it ended still holds KEEP; claim() refuses
 //    then, so no newer handover opens a gap for the old one's retake().
 // Two ids collide in their two bytes once in 2^60: then claim() of the wrong guest would pass, and
@@ -48,6 +55,7 @@
 // its own byte with a read lock and then looks for the other's mark: marked before looking, two
 // that come at once may both be refused, but never both pass.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -55,6 +63,8 @@
 #include "vmm/base/fd.h"
 
 namespace godwit::devices {
+
+inline constexpr std::chrono::milliseconds kDiskLockPatience{100};
 
 enum class LockMode { kExclusive, kReadOnly, kShared };
 
@@ -87,14 +97,17 @@ class DiskLock {
   DiskLock(UniqueFd fd, LockMode mode, uint64_t guest_id, std::string name);
   Result<> own_exclusive();
   Result<> claim_exclusive();
+  Result<> expect_owner();
   Result<> share();
   Result<> own_from(State state, uint64_t held_byte);
   // Takes COMMON; nothing of it when that fails.
   Result<> lock_common();
+  Result<> try_lock_common();
   void unlock_common() noexcept;
   // Takes, or looks at, bytes [first, last].
   Result<> lock(short type, uint64_t first, uint64_t last);
   Result<> expect_free(uint64_t first, uint64_t last);
+  Result<bool> is_free(uint64_t first, uint64_t last);
   void unlock(uint64_t first, uint64_t last) noexcept;
   [[nodiscard]] Error taken(uint64_t first, uint64_t last) const;
   [[nodiscard]] Error failed(int error) const;
