@@ -9,6 +9,7 @@
 //   4 | debug-exit   | 0xf4..0xf7         |
 //   5 | post-port    | 0x80               |
 //   6 | pci-root     | 0xcf8..0xcff       |     only with one of those below; also ECAM and window
+//     | virtio-blk   | PCI                | MSI-X, one for each --disk
 //     | virtio-rng   | PCI                | MSI-X
 //
 // PCI devices have the slots 1, 2, ... in this order. The order, the types and the instances are
@@ -19,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "devices/block/config.h"
 #include "devices/console/config.h"
 #include "devices/virtio/model.h"
 #include "vmm/base/error.h"
@@ -30,6 +32,7 @@ namespace godwit::devices {
 
 struct BoardConfig {
   ConsoleConfig serial;  // COM1
+  std::vector<DiskConfig> disks;
   bool rng = false;
 };
 

@@ -4,6 +4,7 @@
 #include "devices/board.h"
 #include "devices/pci/pci_spec.h"
 #include "devices/places.h"
+#include "devices/virtio/block.h"
 #include "devices/virtio/rng.h"
 
 namespace godwit::devices {
@@ -56,6 +57,18 @@ void compare_traits(const DeviceDescription& source, const DeviceDescription& he
   for (const auto& [key, value] : ours) differ(key, "not there", value);
 }
 
+template <class Config>
+Result<> check_ids(const std::vector<Config>& configs, std::string_view what) {
+  for (size_t i = 0; i < configs.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (configs[i].id == configs[j].id)
+        return make_error(Errc::kInvalidArgument,
+                          "two {}s have the id {}: give one of them another", what, configs[i].id);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<virtio::PciPlace> places_of(const std::vector<std::unique_ptr<virtio::Model>>& models) {
@@ -68,6 +81,11 @@ std::vector<virtio::PciPlace> places_of(const std::vector<std::unique_ptr<virtio
 
 Result<BoardDevices> BoardDevices::open(const BoardConfig& config) {
   BoardDevices devices;
+  GODWIT_TRY(check_ids(config.disks, "disk"));
+  for (const DiskConfig& disk : config.disks) {
+    GODWIT_ASSIGN(Disk opened, open_disk(disk));
+    devices.models_.push_back(std::make_unique<virtio::Block>(std::move(opened)));
+  }
   if (config.rng) devices.models_.push_back(std::make_unique<virtio::Rng>());
   if (devices.models_.size() >= pci::kSlots)
     return make_error(Errc::kInvalidArgument, "{} virtio devices: there are slots for {}",

@@ -11,15 +11,11 @@ LockMode lock_mode(const DiskConfig& config) {
   return config.read_only ? LockMode::kReadOnly : LockMode::kExclusive;
 }
 
-Result<Disk> open_file_disk(const DiskConfig& config, DiskUse use, uint64_t guest_id) {
+Result<Disk> open_file_disk(const DiskConfig& config) {
   GODWIT_ASSIGN(auto backend, FileBackend::open(config));
-  Disk disk{config, nullptr, std::nullopt};
+  Disk disk{.config = config};
   if (config.lock) {
-    GODWIT_ASSIGN(UniqueFd fd, backend->reopen());
-    const auto take = use == DiskUse::kRun ? &DiskLock::own : &DiskLock::claim;
-    GODWIT_ASSIGN(auto lock, take(std::move(fd), lock_mode(config), guest_id,
-                                  fmt::format("disk {}: {}", config.id, config.path)));
-    disk.lock = std::move(lock);
+    GODWIT_ASSIGN(disk.lock_fd, backend->reopen());
   }
   disk.backend = std::move(backend);
   return disk;
@@ -27,16 +23,15 @@ Result<Disk> open_file_disk(const DiskConfig& config, DiskUse use, uint64_t gues
 
 Result<Disk> open_nbd_disk(const DiskConfig& config) {
   GODWIT_ASSIGN(auto backend, NbdBackend::open(config));
-  Disk disk{config, nullptr, std::nullopt};
+  Disk disk{.config = config};
   disk.backend = std::move(backend);
   return disk;
 }
 
 }  // namespace
 
-Result<Disk> open_disk(const DiskConfig& config, DiskUse use, uint64_t guest_id) {
-  GODWIT_ASSIGN(Disk disk,
-                config.is_nbd() ? open_nbd_disk(config) : open_file_disk(config, use, guest_id));
+Result<Disk> open_disk(const DiskConfig& config) {
+  GODWIT_ASSIGN(Disk disk, config.is_nbd() ? open_nbd_disk(config) : open_file_disk(config));
   const uint16_t most = disk.backend->info().max_queues;
   if (config.queues > most) {
     return make_error(Errc::kInvalidArgument,
@@ -44,6 +39,22 @@ Result<Disk> open_disk(const DiskConfig& config, DiskUse use, uint64_t guest_id)
                       "(no multi-conn); use queues={}",
                       config.id, config.queues, config.source(), most, most);
   }
+  return disk;
+}
+
+Result<> lock_disk(Disk& disk, DiskUse use, uint64_t guest_id) {
+  if (!disk.lock_fd) return {};
+  const DiskConfig& config = disk.config;
+  const auto take = use == DiskUse::kRun ? &DiskLock::own : &DiskLock::claim;
+  GODWIT_ASSIGN(auto lock, take(std::move(disk.lock_fd), lock_mode(config), guest_id,
+                                fmt::format("disk {}: {}", config.id, config.path)));
+  disk.lock = std::move(lock);
+  return {};
+}
+
+Result<Disk> open_disk(const DiskConfig& config, DiskUse use, uint64_t guest_id) {
+  GODWIT_ASSIGN(Disk disk, open_disk(config));
+  GODWIT_TRY(lock_disk(disk, use, guest_id));
   return disk;
 }
 

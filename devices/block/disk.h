@@ -17,12 +17,17 @@ enum class DiskUse {
 struct Disk {
   DiskConfig config;
   std::unique_ptr<BlockBackend> backend;
+  UniqueFd lock_fd;  // what lock_disk() will lock
   // None: NBD, or lock=off. Drop it with the disk; see disk_lock.h for its part in a move.
   std::optional<DiskLock> lock;
 };
 
-// Opens the disk and takes its lock; nothing is written. Errors name the disk: those of the
-// backend and of the lock, and kInvalidArgument when it cannot have that many queues.
+// Opens the disk, without its lock; nothing is written. Errors name the disk: those of the backend,
+// and kInvalidArgument when it cannot have that many queues.
+Result<Disk> open_disk(const DiskConfig& config);
+// Takes the lock that guards it, if it has one. Errors name the disk: those of the lock.
+Result<> lock_disk(Disk& disk, DiskUse use, uint64_t guest_id);
+// Both.
 Result<Disk> open_disk(const DiskConfig& config, DiskUse use, uint64_t guest_id);
 
 }  // namespace godwit::devices

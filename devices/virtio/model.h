@@ -72,6 +72,9 @@ class Model {
   }
   // As vmm::Device::release(); the controlling thread.
   virtual void release() {}
+  // Before each resume(): takes back what release() gave, or takes over what admit() left to the
+  // other side. The controlling thread.
+  virtual void reclaim() {}
   // The first resume() after load(): the guest has come from elsewhere. The controlling thread.
   virtual void arrived() {}
 

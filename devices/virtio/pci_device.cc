@@ -242,6 +242,7 @@ void PciDevice::resume() {
   const std::lock_guard lock(mutex_);
   if (resumed_) return;
   resumed_ = true;
+  model_->reclaim();
   if (loaded_) model_->arrived();
   loaded_ = false;
   run_queues();

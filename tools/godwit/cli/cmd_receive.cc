@@ -99,6 +99,7 @@ void add_receive_command(CLI::App& app, Action& action) {
   add_name_option(command, options.name);
   add_listen_options(command, options.listen);
   add_console_option(command, options.console);
+  add_device_options(command, options.devices);
   add_memory_size_option(command, options.memory.size,
                          "Makes this much memory ready before the guest comes, so that with "
                          "--prealloc the migration does not wait for it. A guest of another size "

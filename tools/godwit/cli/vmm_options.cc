@@ -93,6 +93,27 @@ void add_memory_backing_options(CLI::App& command, vmm::MemoryConfig& memory) {
 }
 
 void add_device_options(CLI::App& command, devices::BoardConfig& devices) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--disk",
+          [&devices](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              const auto disk =
+                  devices::parse_disk(text, fmt::format("disk{}", devices.disks.size()));
+              if (!disk) throw CLI::ValidationError("--disk", disk.error().message);
+              devices.disks.push_back(*disk);
+            }
+          },
+          "A disk of the guest (virtio-blk): path=FILE or path=/dev/... for a raw image or a block "
+          "device of this host, nbd=URI for one that an NBD server has (so that both hosts reach "
+          "it), and after commas what else is to be said: id=NAME, readonly, serial=TEXT, "
+          "queues=N, queue-size=N, direct=auto|on|off (O_DIRECT), discard=on|off, share=on|off, "
+          "lock=on|off, aio=auto|uring|threads, tls-dir=DIR and reconnect=SECONDS of nbd. May be "
+          "given several times. The target of a migration needs the same disks, in the same "
+          "order; where they lie may differ.")
+      ->type_name("KEY=VALUE,...")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_flag("--rng", devices.rng,
                    "Gives the guest a source of random numbers (virtio-rng) that this host fills.");
 }
