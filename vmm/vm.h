@@ -27,6 +27,10 @@ struct VmConfig {
   uint32_t vcpus = 1;  // 1 to kMaxVcpus and to what the host allows
   DirtyTracking dirty_tracking = DirtyTracking::kAuto;
   CpuModel cpu_model = CpuModel::kHost;
+  // For a fresh guest: this CPU instead of cpu_model; opaque as MachineDescription::cpu.
+  std::vector<std::byte> cpu_baseline;
+  // For a fresh guest: features to take away from its CPU, by name.
+  std::vector<std::string> cpu_without;
   // For a machine that receives a guest: exactly this CPU instead of cpu_model.
   std::vector<std::byte> cpu;
   // What the guest is known by wherever it goes; see MachineDescription.

@@ -1,5 +1,6 @@
 // What can be said of a host before a guest is made: `godwit check` prints it.
 #pragma once
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,10 @@ struct HostCheck {
 
 struct HostReport {
   std::vector<HostCheck> checks;
+  // The most that a guest's CPU can have here, opaque as MachineDescription::cpu; empty where no VM
+  // can be made.
+  std::vector<std::byte> cpu;
+  bool tsc_scaling = false;  // a guest's TSC may run at another frequency than the host's
   // Whether guests can run and migrate: every required check is ok.
   [[nodiscard]] bool usable() const;
 };
