@@ -4,6 +4,8 @@
 
 #include "tests/kvm/require_kvm.h"
 #include "tests/kvm/test_guest.h"
+#include "vmm/host_report.h"
+#include "vmm/x86/cpu_baseline.h"
 #include "vmm/x86/cpu_models.h"
 #include "vmm/x86/cpu_profile.h"
 #include "vmm/x86/features.h"
@@ -19,6 +21,10 @@ class CpuTest : public testing::Test {
  protected:
   void SetUp() override { GODWIT_REQUIRE_KVM(); }
 
+  static x86::HostCpu host_cpu() {
+    const HostReport report = probe_host();
+    return {x86::decode_profile(report.cpu).value(), report.tsc_scaling};
+  }
   static CpuProfile profile_of(Vm& vm) { return x86::decode_profile(vm.describe().cpu).value(); }
 
   // What the guest's own CPUID instruction says in ring 0.
@@ -95,6 +101,66 @@ TEST_F(CpuTest, EachDifferenceOfAReceivedCpuIsNamed) {
   EXPECT_THAT(vm.error().message, HasSubstr("la57"));
   EXPECT_THAT(vm.error().message, HasSubstr("XCR0 bit 62"));
   EXPECT_THAT(vm.error().message, HasSubstr("0xdead"));
+}
+
+// A CPU below this host's, as `godwit cpu-baseline` makes it.
+TEST_F(CpuTest, BaselineIsWhatTheGuestSeesAndTravelsAsItIs) {
+  x86::HostCpu other = host_cpu();
+  x86::find_entry(other.best.cpuid, 1)->eax = 0x00800f12;
+  x86::find_entry(other.best.cpuid, 1)->ecx &= ~(1u << 13);  // cx16
+  const x86::HostCpu baseline = x86::common_cpu(host_cpu(), other).value();
+  VmConfig config = small_config();
+  config.cpu_baseline = x86::encode_profile(baseline.best);
+  const auto seen = ask_guest(config, 1, 0);
+  EXPECT_EQ(seen.eax, std::min(0x00800f12u, x86::find_entry(host_cpu().best.cpuid, 1)->eax));
+  EXPECT_EQ(seen.ecx >> 13 & 1, 0u);
+  TestGuest guest(config);
+  const CpuProfile profile = profile_of(guest.vm());
+  EXPECT_EQ(profile.cpuid, baseline.best.cpuid);
+  EXPECT_THAT(x86::differences(profile, other), testing::IsEmpty());
+  VmConfig target = small_config();
+  target.cpu = guest.vm().describe().cpu;
+  EXPECT_EQ(TestGuest(target).vm().describe().cpu, target.cpu);
+}
+
+TEST_F(CpuTest, BaselineThatThisHostCannotGiveIsRefusedByName) {
+  CpuProfile profile = host_cpu().best;
+  x86::find_entry(profile.cpuid, 7)->ecx |= 1u << 16;  // la57
+  VmConfig config = small_config();
+  config.cpu_baseline = x86::encode_profile(profile);
+  const auto vm = Vm::create(config);
+  ASSERT_FALSE(vm);
+  EXPECT_EQ(vm.error().code, Errc::kIncompatible);
+  EXPECT_THAT(vm.error().message, HasSubstr("baseline"));
+  EXPECT_THAT(vm.error().message, HasSubstr("la57"));
+}
+
+TEST_F(CpuTest, FeatureTakenAwayIsGoneAndSoIsItsMsr) {
+  VmConfig config = small_config();
+  {
+    TestGuest guest(config);
+    const CpuProfile profile = profile_of(guest.vm());
+    if (!x86::has_feature(profile.cpuid, "tsc_adjust")) GTEST_SKIP() << "KVM has no tsc_adjust";
+    EXPECT_THAT(profile.msrs, testing::Contains(0x3bu));
+  }
+  config.cpu_without = {"cx16", "tsc_adjust"};
+  EXPECT_EQ(ask_guest(config, 1, 0).ecx >> 13 & 1, 0u);
+  TestGuest guest(config);
+  const CpuProfile profile = profile_of(guest.vm());
+  EXPECT_FALSE(x86::has_feature(profile.cpuid, "tsc_adjust"));
+  EXPECT_THAT(profile.msrs, testing::Not(testing::Contains(0x3bu)));
+  // So a host that does not know that MSR takes the guest.
+  x86::HostCpu other = host_cpu();
+  std::erase(other.best.msrs, 0x3bu);
+  EXPECT_THAT(x86::differences(profile, other), testing::IsEmpty());
+}
+
+TEST_F(CpuTest, UnknownFeatureToTakeAwayIsAnError) {
+  VmConfig config = small_config();
+  config.cpu_without = {"avx3"};
+  const auto vm = Vm::create(config);
+  ASSERT_FALSE(vm);
+  EXPECT_EQ(vm.error().code, Errc::kInvalidArgument);
 }
 
 TEST_F(CpuTest, GarbageAsCpuIsAnError) {

@@ -56,13 +56,28 @@ TEST(CpuProfile, RoundTrip) {
 }
 
 TEST(CpuProfile, TruncatedAtAnyByteIsRejected) {
-  const auto bytes = encode_profile(sample());
-  for (size_t n = 0; n < bytes.size(); ++n) {
-    EXPECT_FALSE(decode_profile(std::span(bytes).first(n))) << n;
+  for (const bool with_arch_capabilities : {false, true}) {
+    CpuProfile profile = sample();
+    if (with_arch_capabilities) profile.arch_capabilities = 0x6b;
+    const auto bytes = encode_profile(profile);
+    for (size_t n = 0; n < bytes.size(); ++n) {
+      EXPECT_FALSE(decode_profile(std::span(bytes).first(n))) << n;
+    }
+    auto longer = bytes;
+    longer.push_back(std::byte{0});
+    EXPECT_FALSE(decode_profile(longer));
   }
-  auto longer = bytes;
-  longer.push_back(std::byte{0});
-  EXPECT_FALSE(decode_profile(longer));
+}
+
+TEST(CpuProfile, ArchCapabilitiesTravelWhereThereAreAny) {
+  CpuProfile before = sample();
+  EXPECT_EQ(encode_profile(before)[0], std::byte{1});
+  before.arch_capabilities = 0x400000000c000069;
+  const auto bytes = encode_profile(before);
+  EXPECT_EQ(bytes[0], std::byte{2});
+  const auto after = decode_profile(bytes);
+  ASSERT_TRUE(after);
+  EXPECT_EQ(*after, before);
 }
 
 TEST(CpuProfile, AlteredBytesAreRejectedOrDecodeToSomethingThatCanBeCompared) {
@@ -90,7 +105,7 @@ TEST(CpuProfile, CountsAreCappedBeforeAnythingIsAllocated) {
 
 TEST(CpuProfile, OtherVersionIsIncompatible) {
   auto bytes = encode_profile(sample());
-  bytes[0] = std::byte{2};
+  bytes[0] = std::byte{3};
   const auto profile = decode_profile(bytes);
   ASSERT_FALSE(profile);
   EXPECT_EQ(profile.error().code, Errc::kIncompatible);
@@ -147,6 +162,18 @@ TEST(CpuDifferences, ExtendedStateInAnotherPlaceOrTooLargeIsNamed) {
   const auto lines = differences(guest, host_like(host));
   EXPECT_THAT(lines, ElementsAre(HasSubstr("8192 bytes, this host saves 4096"),
                                  HasSubstr("component 2 lies at offset 576")));
+}
+
+TEST(CpuDifferences, ProtectionThatTheHostLacksIsNamed) {
+  CpuProfile guest = sample(), host = sample();
+  guest.arch_capabilities = 0x29;  // RDCL_NO, SKIP_L1DFL_VMENTRY, MDS_NO
+  host.arch_capabilities = 0xd;    // RDCL_NO, RSBA, SKIP_L1DFL_VMENTRY
+  EXPECT_THAT(differences(guest, host_like(host)),
+              ElementsAre(HasSubstr("no RSBA"), HasSubstr("MDS_NO")));
+  host.arch_capabilities.reset();
+  EXPECT_THAT(differences(guest, host_like(host)), ElementsAre(HasSubstr("cannot be set")));
+  host.arch_capabilities = 0x39;
+  EXPECT_THAT(differences(guest, host_like(host)), IsEmpty());
 }
 
 TEST(CpuDifferences, TscMayDifferBy250PpmUnlessItCanBeScaled) {

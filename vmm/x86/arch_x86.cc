@@ -4,8 +4,12 @@
 
 #include "vmm/base/check.h"
 #include "vmm/kvm/ioctl.h"
+#include "vmm/x86/arch_capabilities.h"
 #include "vmm/x86/boot_registers.h"
 #include "vmm/x86/cpu_models.h"
+#include "vmm/x86/feature_rules.h"
+#include "vmm/x86/features.h"
+#include "vmm/x86/host_cpu.h"
 #include "vmm/x86/topology.h"
 #include "vmm/x86/tsc.h"
 
@@ -61,32 +65,12 @@ ArchX86::ArchX86(const KvmSystem& system, KvmVm& vm, GuestMemory& memory)
   create_chips(vm_);
 }
 
-HostCpu ArchX86::probe_host(const KvmVcpu& first, CpuidTable& supported) const {
-  supported = supported_cpuid(system_);
-  HostCpu host;
-  host.best.cpuid = supported;
-  apply_model(host.best.cpuid, CpuModel::kHost, caps_.tsc_deadline_timer);
-  host.best.xcr0 = xcr0_of(host.best.cpuid);
-  host.best.xsave_bytes = caps_.xsave_bytes;
-  host.best.tsc_khz = tsc_khz(first);
-  host.best.tsc_offset = probe_tsc_offset(first, caps_);
-  host.best.msrs = saved_msr_list(system_);
-  host.tsc_scaling = caps_.tsc_scaling;
-  return host;
-}
-
-Result<> ArchX86::choose_profile(const KvmVcpu& first, const VmConfig& config) {
-  CpuidTable supported;
-  HostCpu host = probe_host(first, supported);
-  tsc_offset_ = host.best.tsc_offset;
-  if (!config.cpu.empty()) {
-    GODWIT_ASSIGN(profile_, decode_profile(config.cpu));
-    const auto lines = differences(profile_, host);
-    if (lines.empty()) return {};
-    return make_error(Errc::kIncompatible, "this host cannot run the guest's CPU:\n{}",
-                      join(lines, "\n"));
-  }
-  const auto missing = apply_model(supported, config.cpu_model, caps_.tsc_deadline_timer);
+Result<> ArchX86::offer_model(const VmConfig& config, CpuidTable supported, HostCpu host) {
+  auto missing = apply_model(supported, config.cpu_model, caps_.tsc_deadline_timer);
+  std::erase_if(missing, [&](const std::string& feature) {
+    return std::find(config.cpu_without.begin(), config.cpu_without.end(), feature) !=
+           config.cpu_without.end();
+  });
   if (!missing.empty()) {
     return make_error(Errc::kUnsupported,
                       "this host cannot offer the CPU model {}: it lacks {}; choose another with "
@@ -96,7 +80,26 @@ Result<> ArchX86::choose_profile(const KvmVcpu& first, const VmConfig& config) {
   profile_ = std::move(host.best);
   profile_.cpuid = std::move(supported);
   profile_.xcr0 = xcr0_of(profile_.cpuid);
+  if (!has_feature(profile_.cpuid, "arch_capabilities")) profile_.arch_capabilities.reset();
   return {};
+}
+
+Result<> ArchX86::choose_profile(const KvmVcpu& first, const VmConfig& config) {
+  const CpuidTable supported = supported_cpuid(system_);
+  const HostCpu host = probe_host_cpu(system_, first, caps_, supported);
+  tsc_offset_ = host.best.tsc_offset;
+  const bool received = !config.cpu.empty();
+  if (!received && config.cpu_baseline.empty()) {
+    GODWIT_TRY(offer_model(config, supported, host));
+  } else {
+    GODWIT_ASSIGN(profile_, decode_profile(received ? config.cpu : config.cpu_baseline));
+    if (const auto lines = differences(profile_, host); !lines.empty()) {
+      return make_error(Errc::kIncompatible, "this host cannot run the {} CPU:\n{}",
+                        received ? "guest's" : "baseline's", join(lines, "\n"));
+    }
+  }
+  if (received || config.cpu_without.empty()) return {};
+  return remove_features(profile_, config.cpu_without);
 }
 
 Result<> ArchX86::set_up_vcpu(const KvmVcpu& vcpu, uint32_t vcpus) const {
@@ -114,6 +117,13 @@ Result<> ArchX86::set_up_vcpu(const KvmVcpu& vcpu, uint32_t vcpus) const {
     return make_error(Errc::kIncompatible, "KVM refuses a TSC of {} kHz, this host has {} kHz",
                       profile_.tsc_khz, tsc_khz(vcpu));
   }
+  // Without it a guest may use what CPUID does not offer it, in MSRs that the next host may lack.
+  if (vm_.check_extension(KVM_CAP_ENFORCE_PV_FEATURE_CPUID) > 0) {
+    kvm_enable_cap enforce{};
+    enforce.cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID;
+    enforce.args[0] = 1;
+    GODWIT_IOCTL(vcpu.fd(), KVM_ENABLE_CAP, &enforce);
+  }
   if (vm_.check_extension(KVM_CAP_MCE) > 0) {
     const uint64_t mcg_cap = kMceBanks;
     GODWIT_IOCTL(vcpu.fd(), KVM_X86_SETUP_MCE, &mcg_cap);
@@ -122,17 +132,37 @@ Result<> ArchX86::set_up_vcpu(const KvmVcpu& vcpu, uint32_t vcpus) const {
 }
 
 Result<> ArchX86::settle_msrs(const KvmVcpu& first, bool received) {
-  const auto usable = MsrBlock::usable(first, profile_.msrs);
-  if (received && usable != profile_.msrs) {
+  MsrBlock usable = MsrBlock::usable(first, profile_.msrs);
+  std::vector<uint32_t> indices = usable.indices();
+  if (received && indices != profile_.msrs) {
     std::vector<std::string> lines;
     for (const uint32_t index : profile_.msrs) {
-      if (std::find(usable.begin(), usable.end(), index) != usable.end()) continue;
+      if (std::find(indices.begin(), indices.end(), index) != indices.end()) continue;
       lines.push_back(fmt::format("MSR {} cannot be restored by KVM here", msr_name(index)));
     }
     return make_error(Errc::kIncompatible, "this host cannot run the guest's CPU:\n{}",
                       join(lines, "\n"));
   }
-  profile_.msrs = usable;
+  if (received) return {};
+  profile_.msrs.clear();
+  for (const kvm_msr_entry& entry : usable.entries()) {
+    if (!holds_no_state(profile_.cpuid, entry.index, entry.data)) {
+      profile_.msrs.push_back(entry.index);
+    }
+  }
+  return {};
+}
+
+// KVM starts with what the host has; a baseline may promise less.
+Result<> ArchX86::set_arch_capabilities(Vcpus vcpus) const {
+  if (!profile_.arch_capabilities) return {};
+  for (const auto& vcpu : vcpus) {
+    if (set_msr(*vcpu, kMsrArchCapabilities, *profile_.arch_capabilities)) continue;
+    return make_error(Errc::kUnsupported,
+                      "KVM here refuses {} = {:#x}: start the guest with --cpu host,"
+                      "-arch_capabilities",
+                      msr_name(kMsrArchCapabilities), *profile_.arch_capabilities);
+  }
   return {};
 }
 
@@ -143,9 +173,13 @@ Result<> ArchX86::set_up_vcpus(Vcpus vcpus, const VmConfig& config) {
   for (const auto& vcpu : vcpus) {
     GODWIT_TRY(set_up_vcpu(*vcpu, static_cast<uint32_t>(vcpus.size())));
   }
+  GODWIT_TRY(set_arch_capabilities(vcpus));
   GODWIT_TRY(settle_msrs(first, !config.cpu.empty()));
   states_.clear();
-  for (size_t i = 0; i < vcpus.size(); ++i) states_.emplace_back(profile_.msrs, caps_.xsave_bytes);
+  for (size_t i = 0; i < vcpus.size(); ++i) {
+    states_.emplace_back(profile_.msrs, caps_.xsave_bytes);
+    states_.back().sent_xsave_bytes = std::min(caps_.xsave_bytes, profile_.xsave_bytes);
+  }
   return {};
 }
 

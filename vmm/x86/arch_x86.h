@@ -56,10 +56,11 @@ class ArchX86 {
   static std::string describe_registers(const KvmVcpu& vcpu);
 
  private:
-  [[nodiscard]] HostCpu probe_host(const KvmVcpu& first, CpuidTable& supported) const;
   Result<> choose_profile(const KvmVcpu& first, const VmConfig& config);
+  Result<> offer_model(const VmConfig& config, CpuidTable supported, HostCpu host);
   [[nodiscard]] Result<> set_up_vcpu(const KvmVcpu& vcpu, uint32_t vcpus) const;
   Result<> settle_msrs(const KvmVcpu& first, bool received);
+  Result<> set_arch_capabilities(Vcpus vcpus) const;
   Result<> stage_one(const StateSection& section);
   Result<> stage_vcpu(const StateSection& section);
 

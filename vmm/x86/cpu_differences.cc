@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "vmm/x86/arch_capabilities.h"
 #include "vmm/x86/cpu_profile.h"
 #include "vmm/x86/features.h"
 #include "vmm/x86/msrs.h"
@@ -23,21 +24,11 @@ void compare_features(const CpuidTable& guest, const CpuidTable& host,
 
 void compare_xstate(const CpuProfile& guest, const CpuProfile& host,
                     std::vector<std::string>& lines) {
-  constexpr const char* kComponents[] = {"x87",
-                                         "SSE",
-                                         "AVX",
-                                         "MPX bounds",
-                                         "MPX config",
-                                         "AVX-512 opmask",
-                                         "AVX-512 upper halves",
-                                         "AVX-512 zmm16-31",
-                                         "PT",
-                                         "PKRU"};
   const uint64_t missing = guest.xcr0 & ~host.xcr0;
   for (unsigned bit = 0; bit < 64; ++bit) {
     if ((missing >> bit & 1) == 0) continue;
-    const char* name = bit < std::size(kComponents) ? kComponents[bit] : "extended state";
-    lines.push_back(fmt::format("{} state (XCR0 bit {}) cannot be switched on here", name, bit));
+    lines.push_back(
+        fmt::format("{} state (XCR0 bit {}) cannot be switched on here", component_name(bit), bit));
   }
   if (guest.xsave_bytes > host.xsave_bytes) {
     lines.push_back(fmt::format("the guest's extended state has {} bytes, this host saves {}",
@@ -57,22 +48,53 @@ void compare_xstate(const CpuProfile& guest, const CpuProfile& host,
 }
 
 void compare_tsc(const CpuProfile& guest, const HostCpu& host, std::vector<std::string>& lines) {
-  if (!host.tsc_scaling) {
-    const int64_t difference = int64_t{guest.tsc_khz} - int64_t{host.best.tsc_khz};
-    const uint64_t ppm = static_cast<uint64_t>(std::abs(difference)) * 1'000'000 / guest.tsc_khz;
-    if (ppm > kTscTolerancePpm) {
-      lines.push_back(fmt::format(
-          "TSC frequency: the guest has {} kHz, this host {} kHz ({} ppm apart, {} allowed) and "
-          "cannot scale it",
-          guest.tsc_khz, host.best.tsc_khz, ppm, kTscTolerancePpm));
-    }
+  if (const uint64_t ppm = tsc_distance_ppm(guest, host); ppm > kTscTolerancePpm) {
+    lines.push_back(fmt::format(
+        "TSC frequency: the guest has {} kHz, this host {} kHz ({} ppm apart, {} allowed) and "
+        "cannot scale it",
+        guest.tsc_khz, host.best.tsc_khz, ppm, kTscTolerancePpm));
   }
   if (guest.tsc_offset && !host.best.tsc_offset) {
     lines.push_back("KVM here keeps no TSC offset: the guest's TSC would jump");
   }
 }
 
+void compare_arch_capabilities(const CpuProfile& guest, const CpuProfile& host,
+                               std::vector<std::string>& lines) {
+  if (!guest.arch_capabilities) return;
+  if (!host.arch_capabilities) {
+    lines.emplace_back("IA32_ARCH_CAPABILITIES, which the guest has, cannot be set by KVM here");
+    return;
+  }
+  const auto ours = virtues(*host.arch_capabilities);
+  for (const std::string& name : virtues(*guest.arch_capabilities)) {
+    if (std::find(ours.begin(), ours.end(), name) != ours.end()) continue;
+    lines.push_back(
+        fmt::format("IA32_ARCH_CAPABILITIES promises the guest {}, which is not so here", name));
+  }
+}
+
 }  // namespace
+
+std::string component_name(unsigned bit) {
+  constexpr const char* kNames[] = {"x87",
+                                    "SSE",
+                                    "AVX",
+                                    "MPX bounds",
+                                    "MPX config",
+                                    "AVX-512 opmask",
+                                    "AVX-512 upper halves",
+                                    "AVX-512 zmm16-31",
+                                    "PT",
+                                    "PKRU"};
+  return bit < std::size(kNames) ? kNames[bit] : "extended";
+}
+
+uint64_t tsc_distance_ppm(const CpuProfile& guest, const HostCpu& host) {
+  if (host.tsc_scaling || guest.tsc_khz == 0) return 0;
+  const int64_t difference = int64_t{guest.tsc_khz} - int64_t{host.best.tsc_khz};
+  return static_cast<uint64_t>(std::abs(difference)) * 1'000'000 / guest.tsc_khz;
+}
 
 std::vector<std::string> differences(const CpuProfile& guest, const HostCpu& host) {
   std::vector<std::string> lines;
@@ -83,8 +105,9 @@ std::vector<std::string> differences(const CpuProfile& guest, const HostCpu& hos
   }
   compare_features(guest.cpuid, host.best.cpuid, lines);
   compare_xstate(guest, host.best, lines);
-  const uint32_t theirs = value_of(guest.cpuid, 0x80000008, 0, Register::kEax) & 0xff;
-  const uint32_t ours = value_of(host.best.cpuid, 0x80000008, 0, Register::kEax) & 0xff;
+  compare_arch_capabilities(guest, host.best, lines);
+  const uint32_t theirs = physical_address_bits(guest.cpuid);
+  const uint32_t ours = physical_address_bits(host.best.cpuid);
   if (theirs > ours) {
     lines.push_back(
         fmt::format("physical addresses: the guest has {} bits, this host {}", theirs, ours));

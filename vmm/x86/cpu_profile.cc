@@ -6,6 +6,7 @@ namespace godwit::vmm::x86 {
 namespace {
 
 constexpr uint16_t kVersion = 1;
+constexpr uint16_t kVersionWithArchCapabilities = 2;
 constexpr uint32_t kMaxEntries = kMaxCpuidEntries - 8;  // set_topology() adds a few
 constexpr uint32_t kMaxMsrs = 1024;
 constexpr uint32_t kMaxXsaveBytes = 64u << 10;
@@ -50,7 +51,7 @@ std::vector<uint32_t> read_msrs(ByteReader& in) {
 
 std::vector<std::byte> encode_profile(const CpuProfile& profile) {
   ByteWriter out;
-  out.u16(kVersion);
+  out.u16(profile.arch_capabilities ? kVersionWithArchCapabilities : kVersion);
   out.u32(static_cast<uint32_t>(profile.cpuid.size()));
   for (const CpuidEntry& entry : profile.cpuid) {
     out.u32(entry.function);
@@ -67,16 +68,18 @@ std::vector<std::byte> encode_profile(const CpuProfile& profile) {
   out.u8(profile.tsc_offset ? 1 : 0);
   out.u32(static_cast<uint32_t>(profile.msrs.size()));
   for (const uint32_t msr : profile.msrs) out.u32(msr);
+  if (profile.arch_capabilities) out.u64(*profile.arch_capabilities);
   return out.take();
 }
 
 Result<CpuProfile> decode_profile(std::span<const std::byte> bytes) {
   ByteReader in(bytes, "CPU profile");
-  if (const uint16_t version = in.u16(); in.ok() && version != kVersion) {
+  const uint16_t version = in.u16();
+  if (in.ok() && (version < kVersion || version > kVersionWithArchCapabilities)) {
     return make_error(Errc::kIncompatible,
-                      "CPU profile: version {}, known here is {}: one of the two hosts runs "
+                      "CPU profile: version {}, known here are {} to {}: one of the two hosts runs "
                       "another release of godwit",
-                      version, kVersion);
+                      version, kVersion, kVersionWithArchCapabilities);
   }
   CpuProfile profile;
   profile.cpuid = read_cpuid(in);
@@ -85,6 +88,7 @@ Result<CpuProfile> decode_profile(std::span<const std::byte> bytes) {
   profile.tsc_khz = in.u32();
   profile.tsc_offset = read_flag(in, "the TSC offset flag");
   profile.msrs = read_msrs(in);
+  if (version == kVersionWithArchCapabilities) profile.arch_capabilities = in.u64();
   GODWIT_TRY(in.finish());
   if (profile.tsc_khz == 0 || find_entry(profile.cpuid, 0) == nullptr ||
       find_entry(profile.cpuid, 1) == nullptr) {

@@ -86,6 +86,17 @@ bool is_amd(const CpuidTable& table) {
   return vendor == "AuthenticAMD" || vendor == "HygonGenuine";
 }
 
+uint32_t physical_address_bits(const CpuidTable& table) {
+  return value_of(table, 0x80000008, 0, Register::kEax) & 0xff;
+}
+
+Signature signature_of(uint32_t leaf1_eax) {
+  Signature result{leaf1_eax >> 8 & 0xf, leaf1_eax >> 4 & 0xf, leaf1_eax & 0xf};
+  if (result.family == 6 || result.family == 15) result.model |= (leaf1_eax >> 16 & 0xf) << 4;
+  if (result.family == 15) result.family += leaf1_eax >> 20 & 0xff;
+  return result;
+}
+
 CpuidTable supported_cpuid(const KvmSystem& system) {
   CpuidRequest request;
   request.head().nent = kMaxCpuidEntries;

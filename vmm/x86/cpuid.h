@@ -39,6 +39,15 @@ std::string vendor_of(const CpuidTable& table);
 // AMD's and Hygon's leaves differ from Intel's.
 bool is_amd(const CpuidTable& table);
 
+uint32_t physical_address_bits(const CpuidTable& table);
+
+// EAX of leaf 1, as people count (SDM 2A, CPUID).
+struct Signature {
+  uint32_t family = 0, model = 0, stepping = 0;
+  auto operator<=>(const Signature&) const = default;
+};
+Signature signature_of(uint32_t leaf1_eax);
+
 // What KVM can offer to a guest on this host.
 CpuidTable supported_cpuid(const KvmSystem& system);
 // KVM_SET_CPUID2. 0 or -errno.

@@ -2,6 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
 namespace godwit::vmm::x86 {
 namespace {
 
@@ -84,27 +88,96 @@ constexpr FeatureWord kWords[] = {
 
 constexpr const char* kRegisterNames[] = {"EAX", "EBX", "ECX", "EDX"};
 
+std::string place_of(const FeatureWord& word, unsigned bit) {
+  return fmt::format("CPUID {:x}.{:x} {} bit {}", word.function, word.index,
+                     kRegisterNames[static_cast<size_t>(word.which)], bit);
+}
+
+// "SSE4.2", "sse4-2" and "sse4_2" are one.
+std::string letters_of(std::string_view name) {
+  std::string letters;
+  for (const char c : name) {
+    if (c >= 'A' && c <= 'Z') letters += static_cast<char>(c - 'A' + 'a');
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) letters += c;
+  }
+  return letters;
+}
+
+// How many letters must be changed, added or left out to come from one to the other.
+size_t distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, replaced}));
+    }
+  }
+  return row.back();
+}
+
 }  // namespace
 
 std::span<const FeatureWord> feature_words() {
   return kWords;
 }
 
+std::string short_feature_name(const FeatureWord& word, unsigned bit) {
+  if (word.names[bit] != nullptr) return word.names[bit];
+  return place_of(word, bit);
+}
+
 std::string feature_name(const FeatureWord& word, unsigned bit) {
-  const std::string place = fmt::format("CPUID {:x}.{:x} {} bit {}", word.function, word.index,
-                                        kRegisterNames[static_cast<size_t>(word.which)], bit);
-  if (word.names[bit] == nullptr) return place;
-  return fmt::format("{} ({})", word.names[bit], place);
+  if (word.names[bit] == nullptr) return place_of(word, bit);
+  return fmt::format("{} ({})", word.names[bit], place_of(word, bit));
+}
+
+bool FeatureBit::in(const CpuidTable& table) const {
+  return (value_of(table, word->function, word->index, word->which) >> bit & 1) != 0;
+}
+
+bool FeatureBit::clear(CpuidTable& table) const {
+  if (!in(table)) return false;
+  CpuidEntry* entry = find_entry(table, word->function, word->index);
+  entry->set(word->which, entry->get(word->which) & ~(uint32_t{1} << bit));
+  return true;
+}
+
+std::optional<FeatureBit> find_feature(std::string_view name) {
+  for (const FeatureWord& word : kWords) {
+    for (unsigned bit = 0; bit < 32; ++bit) {
+      if (word.names[bit] != nullptr && name == word.names[bit]) return FeatureBit{&word, bit};
+    }
+  }
+  return std::nullopt;
 }
 
 bool has_feature(const CpuidTable& table, std::string_view name) {
+  const auto feature = find_feature(name);
+  return feature && feature->in(table);
+}
+
+std::vector<std::string> similar_features(std::string_view name) {
+  constexpr size_t kMost = 5;
+  constexpr size_t kLongest = 32;
+  if (name.empty() || name.size() > kLongest) return {};
+  const std::string wanted = letters_of(name);
+  std::vector<std::pair<size_t, std::string>> found;
   for (const FeatureWord& word : kWords) {
-    const uint32_t value = value_of(table, word.function, word.index, word.which);
-    for (unsigned bit = 0; bit < 32; ++bit) {
-      if (word.names[bit] != nullptr && name == word.names[bit]) return (value >> bit & 1) != 0;
+    for (const char* candidate : word.names) {
+      if (candidate == nullptr) continue;
+      const std::string letters = letters_of(candidate);
+      const bool part = wanted.size() >= 3 && letters.find(wanted) != std::string::npos;
+      const size_t far = part && letters != wanted ? 1 : distance(wanted, letters);
+      if (far <= std::max<size_t>(1, wanted.size() / 4)) found.emplace_back(far, candidate);
     }
   }
-  return false;
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<std::string> names;
+  for (size_t i = 0; i < found.size() && i < kMost; ++i) names.push_back(found[i].second);
+  return names;
 }
 
 }  // namespace godwit::vmm::x86

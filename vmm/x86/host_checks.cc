@@ -6,6 +6,7 @@
 #include "vmm/x86/capabilities.h"
 #include "vmm/x86/cpu_models.h"
 #include "vmm/x86/features.h"
+#include "vmm/x86/host_cpu.h"
 #include "vmm/x86/tsc.h"
 
 namespace godwit::vmm::x86 {
@@ -75,6 +76,35 @@ void add_hardware(HostReport& report) {
             "guest see this host's CPUID and TSC: move guests between equal hosts only"});
 }
 
+// What a CPU has beside what every x86-64-v2 CPU has.
+std::string notable_features(CpuidTable table) {
+  CpuidTable plain = table;
+  apply_model(plain, CpuModel::kX86_64_v2, true);
+  std::string names;
+  for (const FeatureWord& word : feature_words()) {
+    const uint32_t beyond = value_of(table, word.function, word.index, word.which) &
+                            ~value_of(plain, word.function, word.index, word.which);
+    for (unsigned bit = 0; bit < 32; ++bit) {
+      if ((beyond >> bit & 1) == 0 || word.names[bit] == nullptr) continue;
+      if (!names.empty()) names += ' ';
+      names += word.names[bit];
+    }
+  }
+  return names.empty() ? "none beyond x86-64-v2" : names;
+}
+
+void add_cpu(const HostCpu& host, HostReport& report) {
+  const CpuidTable& table = host.best.cpuid;
+  const Signature signature = signature_of(value_of(table, 1, 0, Register::kEax));
+  report.checks.push_back(
+      {"cpu", true, false,
+       fmt::format("{}, family {}, model {}, stepping {}, {} physical address bits",
+                   vendor_of(table), signature.family, signature.model, signature.stepping,
+                   physical_address_bits(table)),
+       ""});
+  report.checks.push_back({"cpu-features", true, false, notable_features(table), ""});
+}
+
 }  // namespace
 
 void add_host_checks(const KvmSystem& system, KvmVm& vm, HostReport& report) {
@@ -86,14 +116,17 @@ void add_host_checks(const KvmSystem& system, KvmVm& vm, HostReport& report) {
   }
   add_hardware(report);
   const CpuidTable table = supported_cpuid(system);
-  report.checks.push_back({"cpu", true, false, vendor_of(table), ""});
   report.checks.push_back(
       {"xcr0", true, false, fmt::format("{:#x}, {} bytes", xcr0_of(table), caps.xsave_bytes), ""});
   add_models(system, caps.tsc_deadline_timer, report);
   const auto vcpu = vm.create_vcpu(0);
+  const HostCpu host = probe_host_cpu(system, *vcpu, caps, table);
+  add_cpu(host, report);
+  report.cpu = encode_profile(host.best);
+  report.tsc_scaling = host.tsc_scaling;
   report.checks.push_back(
-      {"tsc-frequency", true, false, fmt::format("{} kHz", tsc_khz(*vcpu)), ""});
-  const bool offset = probe_tsc_offset(*vcpu, caps);
+      {"tsc-frequency", true, false, fmt::format("{} kHz", host.best.tsc_khz), ""});
+  const bool offset = host.best.tsc_offset;
   report.checks.push_back(
       {"tsc-offset", offset, false,
        offset ? "kept per vCPU" : "KVM forgets what is written to KVM_VCPU_TSC_OFFSET",

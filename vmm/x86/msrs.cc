@@ -10,6 +10,7 @@
 #include "vmm/base/check.h"
 #include "vmm/kvm/flexible_request.h"
 #include "vmm/kvm/ioctl.h"
+#include "vmm/x86/features.h"
 
 namespace godwit::vmm::x86 {
 namespace {
@@ -47,6 +48,8 @@ constexpr MsrName kNames[] = {
     {0x2ff, "IA32_MTRR_DEF_TYPE"},
     {0x345, "IA32_PERF_CAPABILITIES"},
     {0x4d0, "IA32_MCG_EXT_CTL"},
+    {0x6a0, "IA32_U_CET"},
+    {0x6a2, "IA32_S_CET"},
     {0x6e0, "IA32_TSC_DEADLINE"},
     {0xd90, "IA32_BNDCFGS"},
     {0xda0, "IA32_XSS"},
@@ -71,6 +74,48 @@ constexpr MsrName kNames[] = {
     {0xc001011f, "AMD64_VIRT_SPEC_CTRL"},
     {0xc0011029, "AMD64_DE_CFG"},
 };
+
+// arch/x86/kvm: kvm_set_msr_common(), vmx_set_msr(), svm_set_msr(). KVM's own are gated once
+// KVM_CAP_ENFORCE_PV_FEATURE_CPUID is on, and then cannot even be read: no need to know here.
+constexpr FeatureMsr kFeatureMsrs[] = {
+    {0x3b, {"tsc_adjust"}},
+    {0x48, {"spec_ctrl", "intel_stibp", "ssbd", "ibrs", "stibp", "amd_ssbd"}},
+    {0xe1, {"waitpkg"}},
+    {0x10a, {"arch_capabilities"}, true, 0, true},
+    {0x1c4, {"xfd"}},
+    {0x1c5, {"xfd"}},
+    {0x6a0, {"shstk", "ibt"}},
+    {0x6a2, {"shstk", "ibt"}},
+    {0x6a4, {"shstk"}},
+    {0x6a5, {"shstk"}},
+    {0x6a6, {"shstk"}},
+    {0x6a7, {"shstk"}},
+    {0x6a8, {"shstk"}},
+    {0xd90, {"mpx"}},
+    {0xc0000103, {"rdtscp", "rdpid"}},
+    {0xc0000104, {"svm"}, true, uint64_t{1} << 32},
+    {0xc001011f, {"virt_ssbd"}},
+    {0x12, {"kvm_clocksource"}, false},
+    {0x4b564d01, {"kvm_clocksource2"}, false},
+    {0x4b564d02, {"kvm_async_pf"}, false},
+    {0x4b564d03, {"kvm_steal_time"}, false},
+    {0x4b564d04, {"kvm_pv_eoi"}, false},
+    {0x4b564d05, {"kvm_poll_control"}, false},
+    {0x4b564d06, {"kvm_async_pf_int"}, false},
+    {0x4b564d07, {"kvm_async_pf_int"}, false},
+};
+// Features without which these are nothing, which do not need them.
+constexpr FeatureMsr kRefiningMsrs[] = {
+    {0x122, {"arch_capabilities"}},
+    {0xda0, {"xsaves"}},
+};
+
+bool unused(const FeatureMsr& msr, const CpuidTable& table, uint64_t value) {
+  return msr.gated && (value == msr.reset || msr.read_only) &&
+         std::none_of(std::begin(msr.features), std::end(msr.features), [&](const char* feature) {
+           return feature != nullptr && has_feature(table, feature);
+         });
+}
 
 constexpr size_t kMaxPerCall = 255;  // KVM's MAX_IO_MSRS is 256 and exclusive
 constexpr size_t kEntryWords = sizeof(kvm_msr_entry) / sizeof(uint64_t);
@@ -106,6 +151,18 @@ std::string_view why_not_saved(uint32_t index) {
     return "performance counters, not offered to guests";
   }
   return {};
+}
+
+std::span<const FeatureMsr> feature_msrs() {
+  return kFeatureMsrs;
+}
+
+bool holds_no_state(const CpuidTable& table, uint32_t index, uint64_t value) {
+  const auto matches = [&](const FeatureMsr& msr) {
+    return msr.index == index && unused(msr, table, value);
+  };
+  return std::any_of(std::begin(kFeatureMsrs), std::end(kFeatureMsrs), matches) ||
+         std::any_of(std::begin(kRefiningMsrs), std::end(kRefiningMsrs), matches);
 }
 
 std::vector<uint32_t> saved_msr_list(const KvmSystem& system) {
@@ -164,7 +221,13 @@ std::vector<uint32_t> MsrBlock::write(const KvmVcpu& vcpu) {
   return refused;
 }
 
-std::vector<uint32_t> MsrBlock::usable(const KvmVcpu& vcpu, std::span<const uint32_t> indices) {
+std::vector<uint32_t> MsrBlock::indices() {
+  std::vector<uint32_t> indices;
+  for (const kvm_msr_entry& entry : entries()) indices.push_back(entry.index);
+  return indices;
+}
+
+MsrBlock MsrBlock::usable(const KvmVcpu& vcpu, std::span<const uint32_t> indices) {
   MsrBlock block(indices);
   std::vector<uint32_t> readable;
   for (size_t done = 0; done < block.count_;) {
@@ -179,7 +242,9 @@ std::vector<uint32_t> MsrBlock::usable(const KvmVcpu& vcpu, std::span<const uint
   std::erase_if(readable, [&](uint32_t index) {
     return std::find(refused.begin(), refused.end(), index) != refused.end();
   });
-  return readable;
+  MsrBlock usable(readable);
+  usable.read(vcpu);
+  return usable;
 }
 
 }  // namespace godwit::vmm::x86

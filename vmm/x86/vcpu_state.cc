@@ -71,7 +71,7 @@ Result<> write_msrs(const KvmVcpu& vcpu, MsrBlock& msrs) {
 }  // namespace
 
 VcpuState::VcpuState(std::span<const uint32_t> msr_list, uint32_t xsave_bytes)
-    : xsave(xsave_bytes), msrs(msr_list) {}
+    : xsave(xsave_bytes), sent_xsave_bytes(xsave_bytes), msrs(msr_list) {}
 
 void read_state(const KvmVcpu& vcpu, const Capabilities& caps, bool tsc_offset, VcpuState& state) {
   const int fd = vcpu.fd();

@@ -28,6 +28,7 @@ struct VcpuState {
   kvm_xcrs xcrs{};
   kvm_lapic_state lapic{};
   std::vector<std::byte> xsave;
+  size_t sent_xsave_bytes;  // of it that travel: the components that the guest can use lie in them
   MsrBlock msrs;
   uint64_t tsc = 0;         // IA32_TSC when saved: for hosts without TSC offset
   uint64_t tsc_offset = 0;  // guest TSC = host TSC (scaled) + this

@@ -223,7 +223,7 @@ void encode(VcpuState& state, ByteWriter& out) {
     out.u64(state.xcrs.xcrs[i].value);
   }
   out.blob(std::as_bytes(std::span(state.lapic.regs)));
-  out.blob(state.xsave);
+  out.blob(std::span(state.xsave).first(state.sent_xsave_bytes));
   out.u32(static_cast<uint32_t>(state.msrs.size()));
   for (const kvm_msr_entry& entry : state.msrs.entries()) {
     out.u32(entry.index);
