@@ -57,6 +57,13 @@ TEST_F(Cli, UsageErrorsEndWithTwoAndSayWhatIsWrong) {
   expect_usage("run --name ../x --memory 1G --kernel k", "no instance name");
   expect_usage("run --name web --memory 1G --kernel k --cpus 65", "use 1 to 64");
   expect_usage("run --name web --memory 1G --kernel k --cpu pentium", "x86-64-v3");
+  expect_usage("run --name web --memory 1G --kernel k --cpu pentium", "baseline=FILE");
+  expect_usage("run --name web --memory 1G --kernel k --cpu host,-avx3", "did you mean avx");
+  expect_usage("run --name web --memory 1G --kernel k --cpu host,avx", "-NAME");
+  expect_usage("run --name web --memory 1G --kernel k --cpu host,", "ends in a comma");
+  expect_usage("run --name web --memory 1G --kernel k --cpu baseline=", "needs a file");
+  expect_usage("cpu-baseline", "FILE");
+  expect_usage("cpu-baseline one.json", "FILE");
   expect_usage("run --name web --memory 1G --kernel k --serial tty9", "tty9");
   expect_usage("run --name web --memory 1G --kernel k --hugepages 4M", "2M, 1G or transparent");
   expect_usage("run --name web --memory 1G --kernel k --log-level loud", "log level");
@@ -110,8 +117,9 @@ TEST_F(Cli, MigrateWithJsonPrintsOneObjectForAWrongCommandLineToo) {
 }
 
 TEST_F(Cli, EveryCommandHasAManualPage) {
-  for (const char* command : {"run", "receive", "migrate", "list", "info", "pause", "resume",
-                              "stop", "cancel", "check", "certs", "version", "completion"}) {
+  for (const char* command :
+       {"run", "receive", "migrate", "list", "info", "pause", "resume", "stop", "cancel", "check",
+        "cpu-baseline", "certs", "version", "completion"}) {
     const Outcome outcome = godwit(std::string(command) + " --help");
     EXPECT_EQ(outcome.status, 0);
     for (const char* section :
@@ -166,6 +174,44 @@ TEST_F(Cli, BashCompletionIsValidAndCompletes) {
   EXPECT_EQ(complete("godwit migrate web --downt", 3), "--downtime-limit\n");
   EXPECT_EQ(complete("godwit migrate web --compression l", 4), "lz4\n");
   EXPECT_EQ(complete("godwit run --cpu x86-64-v3", 3), "x86-64-v3\n");
+  EXPECT_EQ(complete("godwit cpu-base", 1), "cpu-baseline\n");
+  EXPECT_EQ(complete("godwit cpu-baseline " + file, 2), file + "\n");
+}
+
+TEST_F(Cli, ManualPageOfCpuBaselineIsAsAgreed) {
+  EXPECT_EQ(godwit("cpu-baseline --help").out, content(GODWIT_GOLDEN_DIR "/help_cpu_baseline.txt"));
+}
+
+TEST_F(Cli, BaselineOfThisHostIsAcceptedHere) {
+  const std::string host = (temp / "host.json").string(), group = (temp / "group.json").string();
+  const Outcome check = godwit("check --json");
+  if (check.status != 0) GTEST_SKIP() << "no guest can run here: " << check.out;
+  std::ofstream(host) << check.out;
+  const Outcome made = godwit(fmt::format("cpu-baseline {0} {0} --output {1} --json", host, group));
+  ASSERT_EQ(made.status, 0) << made.err;
+  EXPECT_TRUE(parse_object(made.out)) << made.out;
+  // A baseline is a host's CPU: it can be combined, and stays what it is.
+  const Outcome again = godwit(fmt::format("cpu-baseline {} {}", group, host));
+  EXPECT_EQ(again.out, content(group)) << again.err;
+  const Outcome run = godwit(
+      "run --name web --memory 16M --kernel /nonexistent --serial null --cpu "
+      "baseline=" +
+      group);
+  EXPECT_EQ(run.status, 1);
+  EXPECT_NE(run.err.find("/nonexistent"), std::string::npos) << run.err;  // the CPU was no problem
+}
+
+TEST_F(Cli, FileThatIsNoCpuIsNamed) {
+  const std::string file = (temp / "host.json").string();
+  std::ofstream(file) << R"({"usable":false,"checks":[]})";
+  for (const std::string& command :
+       {fmt::format("cpu-baseline {0} {0}", file),
+        fmt::format("run --name web --memory 16M --kernel k --serial null --cpu baseline={}",
+                    file)}) {
+    const Outcome outcome = godwit(command);
+    EXPECT_EQ(outcome.status, 1) << command;
+    EXPECT_NE(outcome.err.find(file), std::string::npos) << outcome.err;
+  }
 }
 
 TEST_F(Cli, CertsMakesWhatTlsDirWants) {

@@ -55,6 +55,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_stop_command(app, action);
   add_cancel_command(app, action);
   add_check_command(app, action);
+  add_cpu_baseline_command(app, action);
   add_certs_command(app, action);
   add_version_command(app, action);
   add_completion_command(app, action);

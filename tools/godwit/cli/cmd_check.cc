@@ -30,7 +30,11 @@ void add_check_command(CLI::App& app, Action& action) {
       app, "check", "tell whether this host can run and migrate guests",
       "Tries out what guests and migrations need of this host (KVM, dirty tracking, memory) and "
       "says what is there, what is missing and what to do about it. MISSING is what nothing works "
-      "without; no is what is done in another way or cannot be chosen.",
+      "without; no is what is done in another way or cannot be chosen.\n"
+      "\n"
+      "With --json there is also the CPU that a guest can get here (\"cpu\", with a \"format\" "
+      "number): its features by name, CPUID, XCR0, the MSRs that KVM saves, the TSC. `godwit "
+      "cpu-baseline` makes of several hosts' output the CPU that all of them can give.",
       R"(
 EXIT STATUS
        0  guests can run here and migrate

@@ -3,8 +3,8 @@
 #include <charconv>
 #include <memory>
 
-#include "tools/godwit/api/names.h"
 #include "tools/godwit/cli/commands.h"
+#include "tools/godwit/cli/cpu_option.h"
 #include "tools/godwit/cli/exit_status.h"
 #include "tools/godwit/cli/logging.h"
 #include "tools/godwit/cli/vmm_options.h"
@@ -13,12 +13,6 @@
 
 namespace godwit::tools {
 namespace {
-
-using vmm::CpuModel;
-
-constexpr Names<CpuModel, 3> kCpuModels{{{CpuModel::kHost, "host"},
-                                         {CpuModel::kX86_64_v2, "x86-64-v2"},
-                                         {CpuModel::kX86_64_v3, "x86-64-v3"}}};
 
 constexpr const char* kDescription =
     "Boots a guest and stays in the foreground as its VMM until the guest is over, `godwit stop` "
@@ -59,13 +53,15 @@ Result<uint32_t> parse_cpus(const std::string& text) {
 
 struct RunCommand {
   RunOptions options;
+  CpuChoice cpu;
   LogOptions log;
 };
 
-int run(const RunCommand& command) {
+int run(RunCommand& command) {
   if (const auto logging = start_logging(command.log); !logging)
     return report_error(logging.error());
-  const auto status = run_guest(command.options);
+  const auto chosen = apply_cpu_choice(command.cpu, command.options.vm);
+  const auto status = chosen ? run_guest(command.options) : Result<int>(chosen.error());
   if (status) return *status;
   fmt::print(stderr, "godwit: cannot run '{}': {}\n", command.options.name, status.error().message);
   return kExitFailed;
@@ -94,12 +90,7 @@ void add_run_command(CLI::App& app, Action& action) {
   add_kernel_options(command, options);
   add_parsed(command, "--cpus", options.vm.vcpus, parse_cpus, "N", "1",
              "How many vCPUs: 1 to 64 and to what this host allows (`godwit check`).");
-  add_parsed(
-      command, "--cpu", options.vm.cpu_model,
-      [](const std::string& text) { return parse_name(kCpuModels, text, "CPU model"); }, "MODEL",
-      "host",
-      "The CPU that the guest sees: host (all that this one has; the target of a migration must "
-      "have it too), x86-64-v2 or x86-64-v3 (what any host of that level has).");
+  add_cpu_option(command, state->cpu);
   add_console_option(command, options.console);
   add_device_options(command, options.devices);
   add_memory_backing_options(command, options.vm.memory);

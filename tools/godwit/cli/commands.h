@@ -24,6 +24,7 @@ void add_resume_command(CLI::App& app, Action& action);
 void add_stop_command(CLI::App& app, Action& action);
 void add_cancel_command(CLI::App& app, Action& action);
 void add_check_command(CLI::App& app, Action& action);
+void add_cpu_baseline_command(CLI::App& app, Action& action);
 void add_certs_command(CLI::App& app, Action& action);
 void add_version_command(CLI::App& app, Action& action);
 void add_completion_command(CLI::App& app, Action& action);

@@ -18,7 +18,7 @@ namespace {
 const std::map<std::string_view, std::string_view> kChoices{
     {"--serial", "stdio file= unix= pty null"},
     {"--console", "stdio file= unix= pty null"},
-    {"--cpu", "host x86-64-v2 x86-64-v3"},
+    {"--cpu", "host x86-64-v2 x86-64-v3 baseline="},
     {"--hugepages", "2M 1G transparent"},
     {"--dirty-tracking", "auto log ring"},
     {"--compression", "auto none lz4"},
@@ -88,6 +88,7 @@ std::string positional_words(const CLI::App& command) {
   for (const CLI::Option* option : command.get_options()) {
     if (!option->get_positional()) continue;
     if (option->get_name(true) == "NAME") return "compgen -W \"$(_godwit_instances)\" -- \"$cur\"";
+    if (option->get_name(true) == "FILE") return "compgen -f -- \"$cur\"";
     if (option->get_name(true) == "DIR") return "compgen -d -- \"$cur\"";
     if (option->get_name(true) == "SHELL") return "compgen -W bash -- \"$cur\"";
   }

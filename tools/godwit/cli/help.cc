@@ -40,10 +40,12 @@ std::string synopsis(const CLI::App& app, const std::string& command) {
     text += fmt::format(" {} {}", option->get_name(), option->get_type_name());
   }
   text += app.get_subcommands({}).empty() ? " [OPTION]..." : " COMMAND [ARGUMENT]...";
-  for (const CLI::Option* option : app.get_options())
-    if (option->get_positional())
-      text += option->get_required() ? fmt::format(" {}", option->get_name(true))
-                                     : fmt::format(" [{}]", option->get_name(true));
+  for (const CLI::Option* option : app.get_options()) {
+    if (!option->get_positional()) continue;
+    const std::string name =
+        option->get_name(true) + (option->get_items_expected_max() > 1 ? "..." : "");
+    text += option->get_required() ? fmt::format(" {}", name) : fmt::format(" [{}]", name);
+  }
   return wrap(text, kIndent);
 }
 
@@ -52,7 +54,7 @@ std::string commands(const CLI::App& app) {
   if (subcommands.empty()) return "";
   std::string text = heading("COMMANDS");
   for (const CLI::App* command : subcommands)
-    text += fmt::format("{}{:<12}{}\n", std::string(kIndent, ' '), command->get_name(),
+    text += fmt::format("{}{:<14}{}\n", std::string(kIndent, ' '), command->get_name(),
                         command->get_group());
   return text;
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "tools/godwit/report/cpu_json.h"
+
 namespace godwit::tools {
 namespace json = boost::json;
 
@@ -31,7 +33,11 @@ json::object to_json(const vmm::HostReport& report) {
                                   {"required", check.required},
                                   {"detail", check.detail},
                                   {"advice", check.advice}});
-  return {{"usable", report.usable()}, {"checks", std::move(checks)}};
+  json::object object{{"usable", report.usable()}, {"checks", std::move(checks)}};
+  if (report.cpu.empty()) return object;
+  if (auto cpu = vmm::x86::decode_profile(report.cpu))
+    object["cpu"] = to_json(vmm::x86::HostCpu{std::move(*cpu), report.tsc_scaling});
+  return object;
 }
 
 }  // namespace godwit::tools

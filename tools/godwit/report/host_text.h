@@ -10,7 +10,8 @@ namespace godwit::tools {
 // One line per check ("ok", "no" for what is optional, "MISSING" for what is needed), below it what
 // to do about it, at the end the verdict.
 std::string format_host_report(const vmm::HostReport& report);
-// {"usable": ..., "checks": [{"name", "ok", "required", "detail", "advice"}]}
+// {"usable": ..., "checks": [{"name", "ok", "required", "detail", "advice"}],
+//  "cpu": ... (cpu_json.h), where a VM can be made}
 boost::json::object to_json(const vmm::HostReport& report);
 
 }  // namespace godwit::tools
