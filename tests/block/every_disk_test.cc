@@ -179,15 +179,13 @@ TEST_P(EveryDisk, EventStaysUntilEverythingIsReaped) {
 
 TEST_P(EveryDisk, QueueWithRequestsInFlightIsDropped) {
   GODWIT_OPEN_OR_SKIP(16u << 20);
-  auto memory = pattern(4u << 20, 6);
-  const iovec part{memory.data(), memory.size()};
+  auto memory = pattern(8u << 20, 6);
   for (uint64_t i = 0; i < 8; ++i) {
-    ASSERT_EQ(0, queue_->submit({i % 2 ? BlockOp::kRead : BlockOp::kWrite,
-                                 false,
-                                 (i % 4) << 22,
-                                 memory.size(),
-                                 {&part, 1},
-                                 i}));
+    const iovec part{&memory[i << 20], 1u << 20};
+    ASSERT_EQ(
+        0,
+        queue_->submit(
+            {i % 2 ? BlockOp::kRead : BlockOp::kWrite, false, i << 20, 1u << 20, {&part, 1}, i}));
     if (i < 6) queue_->kick();
   }
   queue_.reset();
