@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 
 #include "vmm/base/check.h"
 #include "vmm/base/syscall.h"
@@ -60,7 +60,7 @@ Result<> UringQueue::set_up() {
   const int made = make_ring(ring_, static_cast<unsigned>(capacity()));
   if (made < 0) {
     return make_error(Errc::kUnsupported, "io_uring_setup for {} requests failed (errno {}: {})",
-                      capacity(), -made, std::strerror(-made));
+                      capacity(), -made, std::generic_category().message(-made));
   }
   ring_made_ = true;
   if (!has_operations(ring_)) {
@@ -70,7 +70,7 @@ Result<> UringQueue::set_up() {
   const int registered = io_uring_register_files(&ring_, &file_.fd, 1);
   if (registered < 0) {
     return make_error(Errc::kUnsupported, "io_uring_register_files failed (errno {}: {})",
-                      -registered, std::strerror(-registered));
+                      -registered, std::generic_category().message(-registered));
   }
   events_ = UniqueFd(check_syscall(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1"));
   retry_ = UniqueFd(check_syscall(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"));

@@ -145,10 +145,15 @@ inline bool all_zero(std::span<const std::byte> bytes) {
   return true;
 }
 
+// Its exit status. Tests run one at a time in their process.
+inline int run_shell(const std::string& command) {
+  return ::system(command.c_str());  // NOLINT(concurrency-mt-unsafe)
+}
+
 // nbdkit on a Unix socket; ends with this process.
 class NbdServer {
  public:
-  static bool available() { return ::system("command -v nbdkit >/dev/null 2>&1") == 0; }
+  static bool available() { return run_shell("command -v nbdkit >/dev/null 2>&1") == 0; }
 
   // `arguments`: plugin, filters and their parameters.
   NbdServer(std::string socket, std::vector<std::string> arguments)

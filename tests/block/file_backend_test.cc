@@ -125,7 +125,7 @@ TEST_F(FileDiskTest, OneSystemCallCarriesManyRequests) {
 TEST_F(FileDiskTest, FullFileSystemIsReportedAndTheDiskLivesOn) {
   const TempFolder place;
   const Mount mount("tmpfs", place.file(""), "tmpfs", "size=64k");
-  if (!mount.done()) GTEST_SKIP() << "no mount() here: " << std::strerror(errno);
+  if (!mount.done()) GTEST_SKIP() << "no mount() here: " << std::generic_category().message(errno);
   path_ = place.file("disk.raw");
   make_file(path_, 1u << 20);
   for (const char* aio : {"io_uring", "threads"}) {
@@ -258,7 +258,7 @@ class LoopDiskTest : public FileDiskTest {
   }
   void TearDown() override {
     if (backing_.empty()) return;
-    EXPECT_EQ(0, ::system(("losetup -d " + path_).c_str()));
+    EXPECT_EQ(0, run_shell("losetup -d " + path_));
   }
   std::string backing_;
 };
@@ -288,20 +288,20 @@ TEST_F(LoopDiskTest, BlockDeviceReadsWritesZeroesAndDiscards) {
 }
 
 TEST_F(LoopDiskTest, MountedDeviceIsRefused) {
-  if (::system(("mkfs.ext4 -q " + path_ + " >/dev/null 2>&1").c_str()) != 0) {
+  if (run_shell("mkfs.ext4 -q " + path_ + " >/dev/null 2>&1") != 0) {
     GTEST_SKIP() << "no mkfs.ext4 here";
   }
   const std::string where = folder_.file("mnt");
   ASSERT_EQ(0, ::mkdir(where.c_str(), 0700));
   Mount mount(path_, where, "ext4", nullptr);
-  if (!mount.done()) GTEST_SKIP() << "no mount() here: " << std::strerror(errno);
+  if (!mount.done()) GTEST_SKIP() << "no mount() here: " << std::generic_category().message(errno);
   expect_refused(Errc::kInvalidArgument, "in use by this host (mounted");
   mount.unmount();
   EXPECT_TRUE(open());
 }
 
 TEST_F(LoopDiskTest, LogicalBlocksOf4096AreTold) {
-  ASSERT_EQ(0, ::system(("losetup -d " + path_).c_str()));
+  ASSERT_EQ(0, run_shell("losetup -d " + path_));
   path_ = std::exchange(backing_, "");
   attach("--sector-size 4096");
   if (IsSkipped()) return;
