@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "vmm/base/check.h"
+#include "vmm/kvm/constants.h"
 #include "vmm/kvm/ioctl.h"
 #include "vmm/x86/arch_capabilities.h"
 #include "vmm/x86/boot_registers.h"
@@ -16,6 +17,7 @@
 namespace godwit::vmm::x86 {
 namespace {
 
+constexpr uint32_t kMinXsaveBytes = sizeof(KvmXsaveHead);
 constexpr const char* kModelNames[] = {"host", "x86-64-v2", "x86-64-v3"};
 
 std::string join(std::span<const std::string> parts, std::string_view separator) {
@@ -175,10 +177,13 @@ Result<> ArchX86::set_up_vcpus(Vcpus vcpus, const VmConfig& config) {
   }
   GODWIT_TRY(set_arch_capabilities(vcpus));
   GODWIT_TRY(settle_msrs(first, !config.cpu.empty()));
+  // The profile may be a peer's: it cannot make us leave out what the guest uses.
+  const uint32_t used = std::max({kMinXsaveBytes, profile_.xsave_bytes,
+                                  xsave_bytes_of(profile_.cpuid, profile_.xcr0)});
   states_.clear();
   for (size_t i = 0; i < vcpus.size(); ++i) {
     states_.emplace_back(profile_.msrs, caps_.xsave_bytes);
-    states_.back().sent_xsave_bytes = std::min(caps_.xsave_bytes, profile_.xsave_bytes);
+    states_.back().sent_xsave_bytes = std::min(caps_.xsave_bytes, used);
   }
   return {};
 }
