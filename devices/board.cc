@@ -94,9 +94,13 @@ Board::Board(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Result<std::unique_ptr<Board>> Board::create(vmm::Vm& vm, const BoardConfig& config,
                                              BoardDevices devices, vmm::GuestEvents& events,
-                                             bool arriving) {
+                                             bool arriving,
+                                             std::unique_ptr<ConsoleBackend> console) {
   const std::vector<vmm::DeviceDescription> expected = devices.describe();
-  GODWIT_ASSIGN(auto console, open_console(config.serial));
+  if (!console) {
+    GODWIT_ASSIGN(console, open_console(config.serial));
+  }
+  console->quiesce();  // until the machine runs
   auto parts = std::make_unique<Parts>(vm, std::move(console), events);
   vmm::IoBus& ports = vm.port_bus();
   ports.attach(kCom1Port, kSerialPorts, parts->serial);
@@ -140,6 +144,12 @@ Result<Gpa> Board::write_firmware_tables(vmm::GuestMemory& memory) const {
   const auto tables = acpi::firmware_tables(parts_->firmware, vmm::kAcpiTables);
   GODWIT_TRY(memory.write(vmm::kAcpiTables, tables));
   return vmm::kAcpiTables;
+}
+
+std::unique_ptr<ConsoleBackend> Board::retire(std::unique_ptr<Board> board) {
+  auto console = std::move(board->parts_->console);
+  board.reset();  // its serial port lets go of the console
+  return console;
 }
 
 void Board::shut_down(Unsent unsent) noexcept {

@@ -69,11 +69,12 @@ class Board {
  public:
   struct Parts;
   // Opens the console, makes the devices and attaches them. `vm` has not run yet. `arriving`: its
-  // guest still runs elsewhere. Errors: the console's (see open_console); a disk that another guest
-  // has.
+  // guest still runs elsewhere. `console`: the one of a board that was here before, instead of a
+  // new one. Errors: the console's (see open_console); a disk that another guest has.
   static Result<std::unique_ptr<Board>> create(vmm::Vm& vm, const BoardConfig& config,
                                                BoardDevices devices, vmm::GuestEvents& events,
-                                               bool arriving = false);
+                                               bool arriving = false,
+                                               std::unique_ptr<ConsoleBackend> console = nullptr);
   ~Board();
   Board(const Board&) = delete;
   Board& operator=(const Board&) = delete;
@@ -87,6 +88,10 @@ class Board {
   // Puts the ACPI tables that describe this board into guest memory, before a guest boots; where
   // their RSDP is goes to the kernel (BootRequest::acpi_rsdp). Errors: no RAM there.
   Result<Gpa> write_firmware_tables(vmm::GuestMemory& memory) const;
+
+  // Ends the board of a machine whose place another one takes. The console, with what it has not
+  // sent yet and whoever is connected to it, goes on to that one's board. No vCPU may run any more.
+  static std::unique_ptr<ConsoleBackend> retire(std::unique_ptr<Board> board);
 
   // Ends the devices' own threads; no interrupt is raised afterwards. No vCPU may run any more.
   // `unsent`: kSend when the guest ended here, kDiscard when it runs elsewhere and took its unsent

@@ -55,7 +55,7 @@ Serial16550::Serial16550(ConsoleBackend& console, vmm::IrqLine& irq, uint32_t in
 }
 
 Serial16550::~Serial16550() {
-  console_.shut_down(Unsent::kSendUnlessQuiesced);
+  console_.detach();
 }
 
 void Serial16550::read(uint64_t offset, std::span<std::byte> data) {

@@ -29,7 +29,7 @@ inline constexpr uint64_t kSerialPorts = 8;
 class Serial16550 final : public vmm::Device, public vmm::IoHandler, private ConsoleClient {
  public:
   // Quiet until resume(). The references outlive the device; it attaches itself to the console and
-  // shuts it down in the destructor. `instance`: 0 for COM1, 1 for COM2.
+  // detaches itself in the destructor. `instance`: 0 for COM1, 1 for COM2.
   Serial16550(ConsoleBackend& console, vmm::IrqLine& irq, uint32_t instance = 0);
   ~Serial16550() override;
   Serial16550(const Serial16550&) = delete;

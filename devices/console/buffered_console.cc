@@ -46,8 +46,20 @@ BufferedConsole::~BufferedConsole() {
 
 void BufferedConsole::attach(ConsoleClient& client) {
   const Lock lock(mutex_);
-  GODWIT_CHECK(paused_ && client_ == nullptr, "a console is attached once, before it runs");
+  GODWIT_CHECK(paused_ && client_ == nullptr, "a quiet console is attached, to one device");
   client_ = &client;
+  input_wanted_ = true;
+}
+
+void BufferedConsole::detach() noexcept {
+  Lock lock(mutex_);
+  detaching_ = true;
+  changed_.wait(lock, [this] { return !working_; });
+  client_ = nullptr;
+  input_wanted_ = false;
+  output_wanted_ = false;
+  detaching_ = false;
+  changed_.notify_all();
 }
 
 void BufferedConsole::wake_locked() {
@@ -138,18 +150,18 @@ void BufferedConsole::run() {
   block_all_signals();
   Lock lock(mutex_);
   while (!stopping_) {
-    if (paused_) {
-      changed_.wait(lock, [this] { return !paused_ || stopping_; });
+    if (paused_ || detaching_) {
+      changed_.wait(lock, [this] { return (!paused_ && !detaching_) || stopping_; });
       continue;
     }
     const ConsoleEndpoint::Ready ready = wait_for_events(lock);
-    if (paused_ || stopping_) continue;
+    if (paused_ || detaching_ || stopping_) continue;
     working_ = true;
     if (ready.input && input_wanted_) receive_input(lock);
     if (ready.output) send_output(lock);
     give_up_when_stalled(lock);
     working_ = false;
-    if (paused_) changed_.notify_all();
+    if (paused_ || detaching_) changed_.notify_all();
   }
   if (drain_) drain(lock);
   counters_.dropped_bytes += drain_ ? output_.size() : 0;

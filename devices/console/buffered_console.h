@@ -21,6 +21,7 @@ class BufferedConsole final : public ConsoleBackend {
   ~BufferedConsole() override;
 
   void attach(ConsoleClient& client) override;
+  void detach() noexcept override;
   size_t write(std::span<const std::byte> bytes) override;
   void set_input_wanted(bool wanted) override;
   void quiesce() override;
@@ -48,7 +49,7 @@ class BufferedConsole final : public ConsoleBackend {
   UniqueFd wake_;
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;       // paused_, working_ or stopping_
+  std::condition_variable changed_;       // paused_, detaching_, working_ or stopping_
   ByteRing output_{kConsoleOutputBytes};  // guest-controlled
   ConsoleClient* client_ = nullptr;
   ConsoleCounters counters_;
@@ -57,9 +58,10 @@ class BufferedConsole final : public ConsoleBackend {
   bool stalled_ = false;        // output is dropped until the other end moves
   TimePoint stall_deadline_{};  // while output_wanted_
   bool paused_ = true;
-  bool working_ = false;   // the thread moves bytes or calls the client
-  bool sleeping_ = false;  // the thread is in poll()
-  bool woken_ = false;     // the eventfd is set
+  bool working_ = false;    // the thread moves bytes or calls the client
+  bool sleeping_ = false;   // the thread is in poll()
+  bool woken_ = false;      // the eventfd is set
+  bool detaching_ = false;  // somebody waits for working_ to end
   bool stopping_ = false;
   bool drain_ = false;
 
@@ -70,6 +72,7 @@ class BufferedConsole final : public ConsoleBackend {
 class NullConsole final : public ConsoleBackend {
  public:
   void attach(ConsoleClient&) override {}
+  void detach() noexcept override {}
   size_t write(std::span<const std::byte> bytes) override { return bytes.size(); }
   void set_input_wanted(bool) override {}
   void quiesce() override {}

@@ -54,13 +54,17 @@ enum class Unsent {
 };
 
 // Made quiesced: resume() starts it. Threads: any, unless said otherwise. Lock order: the device's
-// own lock may be held during every call but quiesce() and shut_down(), which wait for the
-// backend's thread.
+// own lock may be held during every call but quiesce(), detach() and shut_down(), which wait for
+// the backend's thread.
 class ConsoleBackend {
  public:
   virtual ~ConsoleBackend() = default;
-  // Before the first resume(); `client` must live until shut_down().
+  // While quiesced and nobody is attached; `client` must live until detach() or
+  // shut_down().
   virtual void attach(ConsoleClient& client) = 0;
+  // Returns when the client is called no more. Output goes on its way all the same, input waits
+  // for the next client. Idempotent.
+  virtual void detach() noexcept = 0;
   // Takes bytes from the guest, in order; returns how many. Fewer than given: output_room() will
   // be called.
   virtual size_t write(std::span<const std::byte> bytes) = 0;

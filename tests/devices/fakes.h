@@ -38,6 +38,7 @@ class FakeEvents final : public vmm::GuestEvents {
 class FakeConsole final : public ConsoleBackend {
  public:
   void attach(ConsoleClient& client) override { client_ = &client; }
+  void detach() noexcept override { client_ = nullptr; }
   size_t write(std::span<const std::byte> bytes) override {
     const size_t n = std::min(bytes.size(), room);
     for (const std::byte b : bytes.first(n)) output.push_back(static_cast<char>(b));

@@ -65,8 +65,27 @@ TEST_F(Running, APowerOffEndsItWithSuccess) {
   expect_end(kPowerOff, kDone, "powered off");
 }
 
-TEST_F(Running, AResetEndsItWithSuccess) {
-  expect_end(kReset, kDone, "reset");
+TEST_F(Running, AResetEndsItWithSuccessIfItShallNotReboot) {
+  const CommandResult result = a_.godwit(tiny_run(tiny(kReset)) + Arguments{"--no-reboot"});
+  EXPECT_EQ(result.status, kDone) << result.errors;
+  EXPECT_THAT(result.errors, HasSubstr("asked for a reset, which ends it: --no-reboot"));
+}
+
+TEST_F(Running, AGuestThatDoesNothingButResetIsEndedWithAnError) {
+  const CommandResult result = a_.godwit(tiny_run(tiny(kReset)));
+  EXPECT_EQ(result.status, kFailed) << result.errors;
+  EXPECT_THAT(result.errors, HasSubstr("resets itself over and over"));
+}
+
+TEST_F(Running, AResetRebootsInPlaceOnTheSameConsole) {
+  Arguments arguments = tiny_run(tiny(kPrintHAndReset));
+  const std::filesystem::path tty = a_.fresh_path("tty");
+  arguments.back() = "file=" + tty.string();
+  const CommandResult result = a_.godwit(arguments);
+  EXPECT_EQ(result.status, kFailed) << result.errors;
+  // What each boot printed: the file was not begun again.
+  EXPECT_EQ(read_text(tty), "HHH");
+  EXPECT_THAT(result.errors, HasSubstr("guest 'tiny' reboots"));
 }
 
 TEST_F(Running, TheDebugExitCodeBecomesTheExitStatus) {

@@ -46,6 +46,12 @@ class FakeMachine final : public GuestMachine {
     journal_.add(listens ? "button" : "button unheard");
     return listens;
   }
+  Result<std::unique_ptr<GuestMachine>> reboot(const BootOptions& boot) override {
+    journal_.add("reboot " + boot.kernel);
+    running_ = false;
+    if (reboot_error) return *reboot_error;
+    return std::unique_ptr<GuestMachine>(std::make_unique<FakeMachine>(journal_));
+  }
   void shut_down(bool elsewhere) noexcept override {
     journal_.add(elsewhere ? "shut down, elsewhere" : "shut down");
     running_ = false;
@@ -70,6 +76,7 @@ class FakeMachine final : public GuestMachine {
   std::optional<TimePoint> wait_first_entry(Nanoseconds) override { return now(); }
 
   bool listens = true;  // to the power button
+  std::optional<Error> reboot_error;
 
  private:
   Journal& journal_;

@@ -13,10 +13,11 @@ using testing::ElementsAre;
 
 class HostedGuestTest : public testing::Test {
  protected:
-  HostedGuestTest() {
+  explicit HostedGuestTest(const std::string& refusal = "") {
     HostedGuest::Config config;
     config.name = "web";
-    config.kernel = "vmlinux";
+    config.reboot.boot.kernel = "vmlinux";
+    config.reboot.refusal = refusal;
     config.make_sender = [this](vmm::Machine&, const MigrationRequest&,
                                 Observer observer) -> Result<std::unique_ptr<Sender>> {
       observer_ = std::move(observer);
@@ -42,9 +43,10 @@ class HostedGuestTest : public testing::Test {
   }
   void start(bool listens = true) {
     on_loop([&] {
-      auto machine = std::make_unique<FakeMachine>(journal);
-      machine->listens = listens;
-      guest->start(std::move(machine));
+      auto made = std::make_unique<FakeMachine>(journal);
+      made->listens = listens;
+      machine = made.get();
+      guest->start(std::move(made));
       return 0;
     });
   }
@@ -59,6 +61,17 @@ class HostedGuestTest : public testing::Test {
   }
   Result<> press() {
     return on_loop([&] { return guest->press_power_button(); });
+  }
+  // Until that has happened so many times.
+  void wait_for(const std::string& entry, int times) {
+    const auto count = [&] {
+      const auto entries = journal.entries();
+      return std::count(entries.begin(), entries.end(), entry);
+    };
+    for (int i = 0; i < 3000 && count() < times; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ASSERT_EQ(count(), times);
+    on_loop([] { return 0; });
   }
   void wait_for_result() {
     for (int i = 0; i < 3000 && !guest->migration().result; ++i)
@@ -76,6 +89,7 @@ class HostedGuestTest : public testing::Test {
   EventLoop loop;
   std::optional<Ending> ending;
   Observer observer_;
+  FakeMachine* machine = nullptr;  // until it is replaced
   std::unique_ptr<HostedGuest> guest;
   std::jthread thread_;
 };
@@ -176,6 +190,101 @@ TEST_F(HostedGuestTest, TheFirstEndCounts) {
   guest->power_off();
   wait_for_end();
   EXPECT_EQ(ending->status, 3);
+}
+
+TEST_F(HostedGuestTest, AResetMakesTheMachineAnewUnderTheSameName) {
+  start();
+  guest->reset();
+  wait_for("resume", 2);
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "reboot vmlinux", "destroyed", "resume"));
+  const GuestInfo info = on_loop([&] { return guest->info(); });
+  EXPECT_EQ(info.state, GuestState::kRunning);
+  EXPECT_EQ(info.name, "web");
+  EXPECT_TRUE(on_loop([&] { return guest->pause(); }));
+}
+
+TEST_F(HostedGuestTest, OnlyTheFirstWordOfAMachineCounts) {
+  start();
+  guest->reset();
+  guest->reset();
+  guest->power_off();  // by another vCPU, of the machine that is about to go
+  wait_for("resume", 2);
+  on_loop([] { return 0; });
+  EXPECT_FALSE(ending);
+  guest->power_off();
+  wait_for_end();
+  EXPECT_EQ(ending->status, 0);
+}
+
+TEST_F(HostedGuestTest, AGuestThatDoesNothingButResetIsEnded) {
+  start();
+  guest->reset();
+  wait_for("resume", 2);
+  guest->reset();
+  wait_for("resume", 3);
+  guest->reset();
+  wait_for_end();
+  EXPECT_EQ(ending->status, 1);
+  EXPECT_NE(ending->reason.find("over and over"), std::string::npos);
+}
+
+TEST_F(HostedGuestTest, ARebootForWhichTheHostHasNotGotItAllEndsWithTheReason) {
+  start();
+  on_loop([&] {
+    machine->reboot_error = make_error(Errc::kNotFound, "vmlinux is gone");
+    return 0;
+  });
+  guest->reset();
+  wait_for_end();
+  EXPECT_EQ(ending->status, 1);
+  EXPECT_NE(ending->reason.find("vmlinux is gone"), std::string::npos);
+}
+
+TEST_F(HostedGuestTest, AResetDuringAMigrationCancelsItAndTheGuestRebootsHere) {
+  start();
+  ASSERT_TRUE(migrate());
+  guest->reset();                                // when it returns the engine has been told
+  steering.sent.set(ended(Status::kCompleted));  // comes too late
+  wait_for("resume", 2);
+  EXPECT_EQ(guest->migration().result->progress.status, Status::kCancelled);
+  EXPECT_NE(guest->migration().result->error->message.find("reset itself"), std::string::npos);
+  EXPECT_EQ(on_loop([&] { return guest->info(); }).state, GuestState::kRunning);
+}
+
+TEST_F(HostedGuestTest, AStopBeforeTheRebootEndsTheGuest) {
+  start();
+  on_loop([&] {
+    guest->reset();
+    guest->end({0, "a signal"});
+    return 0;
+  });
+  wait_for_end();
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "shut down"));
+}
+
+TEST_F(HostedGuestTest, AReceivedGuestRebootsAsSoonAsItHasArrived) {
+  receive();
+  on_loop([&] {
+    steering.arrived.set(true);
+    guest->reset();  // before the news of the arrival is heard
+    return 0;
+  });
+  wait_for("resume", 1);
+  EXPECT_EQ(on_loop([&] { return guest->info(); }).kernel, "vmlinux");
+}
+
+class NoRebootTest : public HostedGuestTest {
+ protected:
+  NoRebootTest() : HostedGuestTest("--no-reboot") {}
+};
+
+TEST_F(NoRebootTest, AResetEndsTheGuestAndSaysWhy) {
+  start();
+  guest->reset();
+  wait_for_end();
+  EXPECT_EQ(ending->status, 0);
+  EXPECT_NE(ending->reason.find("--no-reboot"), std::string::npos);
+  EXPECT_THAT(journal.entries(), ElementsAre("resume", "shut down"));
 }
 
 TEST_F(HostedGuestTest, CompletedMigrationEndsTheSourceWithStatusZero) {

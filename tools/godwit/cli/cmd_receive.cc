@@ -100,6 +100,10 @@ void add_receive_command(CLI::App& app, Action& action) {
   add_listen_options(command, options.listen);
   add_console_option(command, options.console);
   add_device_options(command, options.devices);
+  add_boot_options(
+      command, options.boot,
+      "What to boot when the guest reboots here (without it, a reset ends the guest):");
+  add_reboot_option(command, options.reboot);
   add_memory_size_option(command, options.memory.size,
                          "Makes this much memory ready before the guest comes, so that with "
                          "--prealloc the migration does not wait for it. A guest of another size "

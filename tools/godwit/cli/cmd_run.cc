@@ -33,9 +33,10 @@ EXAMPLES
            godwit run --name load --memory 1G --kernel builtin:workload --serial file=load.log
 
 EXIT STATUS
-       0  the guest powered off or asked for a reset (there is no reboot yet), was
-          stopped, or runs at the target of a migration
-       1  the guest could not be started, or a vCPU could not go on; stderr says why
+       0  the guest powered off, reset itself (with --no-reboot), was stopped, or runs
+          at the target of a migration
+       1  the guest could not be started, or rebooted, or a vCPU could not go on;
+          stderr says why
        2  the command line is wrong
        (C << 1) | 1
           the guest wrote C to its debug-exit port, as with QEMU's isa-debug-exit
@@ -67,15 +68,6 @@ int run(RunCommand& command) {
   return kExitFailed;
 }
 
-void add_kernel_options(CLI::App& command, RunOptions& options) {
-  add_text(command, "--kernel", options.kernel, "FILE",
-           "What to boot: an ELF image with a PVH note (vmlinux), a bzImage (vmlinuz), or "
-           "builtin:workload for the guest that comes with godwit.")
-      ->required();
-  add_text(command, "--initrd", options.initrd, "FILE", "The kernel's initial RAM disk.");
-  add_text(command, "--cmdline", options.command_line, "TEXT", "The kernel's command line.");
-}
-
 }  // namespace
 
 void add_run_command(CLI::App& app, Action& action) {
@@ -87,7 +79,7 @@ void add_run_command(CLI::App& app, Action& action) {
   add_memory_size_option(command, options.vm.memory.size,
                          "The guest's memory: 16M to 4T, in steps of 2M.")
       ->required();
-  add_kernel_options(command, options);
+  add_boot_options(command, options, "What to boot:")->required();
   add_parsed(command, "--cpus", options.vm.vcpus, parse_cpus, "N", "1",
              "How many vCPUs: 1 to 64 and to what this host allows (`godwit check`).");
   add_cpu_option(command, state->cpu);
@@ -95,6 +87,7 @@ void add_run_command(CLI::App& app, Action& action) {
   add_device_options(command, options.devices);
   add_memory_backing_options(command, options.vm.memory);
   add_dirty_tracking_option(command, options.vm.dirty_tracking);
+  add_reboot_option(command, options.reboot);
   add_log_options(command, state->log);
   command.callback([&action, state] { action = [state] { return run(*state); }; });
 }

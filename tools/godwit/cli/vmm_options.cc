@@ -59,6 +59,29 @@ void add_name_option(CLI::App& command, std::string& name) {
       ->required();
 }
 
+CLI::Option* add_boot_options(CLI::App& command, BootOptions& boot, const std::string& purpose) {
+  auto* kernel = add_text(command, "--kernel", boot.kernel, "FILE",
+                          purpose +
+                              " an ELF image with a PVH note (vmlinux), a bzImage (vmlinuz), "
+                              "or builtin:workload for the guest that comes with godwit.");
+  auto* initrd =
+      add_text(command, "--initrd", boot.initrd, "FILE", "The kernel's initial RAM disk.");
+  auto* text =
+      add_text(command, "--cmdline", boot.command_line, "TEXT", "The kernel's command line.");
+  initrd->needs(kernel);
+  text->needs(kernel);
+  return kernel;
+}
+
+void add_reboot_option(CLI::App& command, bool& reboot) {
+  command.add_flag_callback(
+      "--no-reboot", [&reboot] { reboot = false; },
+      "A guest that resets itself is over, with status 0. Without it, the guest reboots: the same "
+      "machine is made anew and boots the same files, under the same name, API socket and console. "
+      "A guest that resets itself three times in a row within a second of its start is ended with "
+      "status 1.");
+}
+
 void add_console_option(CLI::App& command, std::string& console) {
   add_parsed(command, "--serial,--console", console, check_console, "WHERE", console,
              "Where the guest's serial port (COM1) leads: stdio (this terminal; the guest then "

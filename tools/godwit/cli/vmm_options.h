@@ -4,12 +4,17 @@
 
 #include "devices/board.h"
 #include "tools/godwit/cli/options.h"
+#include "tools/godwit/process/boot_options.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/vm.h"
 
 namespace godwit::tools {
 
 void add_name_option(CLI::App& command, std::string& name);
+// --kernel, --initrd, --cmdline. `purpose` is the first sentence of the kernel's description.
+CLI::Option* add_boot_options(CLI::App& command, BootOptions& boot, const std::string& purpose);
+// --no-reboot.
+void add_reboot_option(CLI::App& command, bool& reboot);
 void add_console_option(CLI::App& command, std::string& console);
 // 16M to 4T in steps of 2M.
 CLI::Option* add_memory_size_option(CLI::App& command, ByteCount& size, const std::string& text);

@@ -14,6 +14,11 @@ namespace {
 constexpr int kExitFailed = 1;
 constexpr int kExitCancelled = 5;
 
+// A guest that resets itself so soon after its start, so often in a row, will never do anything
+// else.
+constexpr Nanoseconds kQuickReset = std::chrono::seconds(1);
+constexpr int kMostQuickResets = 3;
+
 }  // namespace
 
 HostedGuest::HostedGuest(EventLoop& loop, Config config)
@@ -38,6 +43,7 @@ void HostedGuest::take_machine(std::unique_ptr<GuestMachine> machine) {
 void HostedGuest::start(std::unique_ptr<GuestMachine> machine) {
   take_machine(std::move(machine));
   state_ = GuestState::kRunning;
+  booted_here_ = true;
   machine_->resume();
   spdlog::info("guest '{}' runs; console: {}", config_.name, description_.console);
 }
@@ -82,15 +88,17 @@ GuestInfo HostedGuest::info() {
   info.name = config_.name;
   info.pid = ::getpid();
   info.state = state_;
-  info.kernel = config_.kernel;
+  if (booted_here_) info.kernel = config_.reboot.boot.kernel;
   info.listen = listen_;
   if (machine_) info.uptime = now() - started_;
   return info;
 }
 
 Result<> HostedGuest::expect_guest() const {
-  if (ending_ || guest_is_over_)
+  if (ending_ || fate_ == Fate::kIsOver)
     return make_error(Errc::kPrecondition, "'{}' is ending", config_.name);
+  if (fate_ == Fate::kResets)
+    return make_error(Errc::kPrecondition, "'{}' is rebooting: try again", config_.name);
   if (!machine_)
     return make_error(Errc::kPrecondition, "'{}' has no guest yet: it waits for one at {}",
                       config_.name, listen_);
@@ -133,7 +141,7 @@ Result<> HostedGuest::resume(bool fenced) {
 
 Result<> HostedGuest::press_power_button() {
   const bool sending = migrating() && machine_ && state_ == GuestState::kRunning;
-  if (sending && !ending_ && !guest_is_over_) {
+  if (sending && !ending_ && fate_ == Fate::kLives) {
     press_when_back_ = true;
     cancel_worker();
     return {};
@@ -172,7 +180,7 @@ Result<> HostedGuest::send_migration(const MigrationRequest& request) {
   {
     const std::lock_guard lock(worker_mutex_);
     sender_ = std::move(sender);
-    if (guest_is_over_) sender_->cancel();  // since it was last asked
+    if (fate_ != Fate::kLives) sender_->cancel();  // since it was last asked
   }
   news_.begin();
   spdlog::info("guest '{}' is being migrated to {}", config_.name, request.destination);
@@ -202,8 +210,9 @@ void HostedGuest::sending_ended(const MigrationRequest& request) {
     const std::lock_guard lock(worker_mutex_);
     sender_.reset();
   }
-  if (sent_.error && sent_.error->code == Errc::kCancelled && guest_is_over_)
-    sent_.error->message = "the guest ended during the migration";
+  if (sent_.error && sent_.error->code == Errc::kCancelled && fate_ != Fate::kLives)
+    sent_.error->message = fate_ == Fate::kResets ? "the guest reset itself during the migration"
+                                                  : "the guest ended during the migration";
   const std::string reason = sent_.error ? sent_.error->message : "";
   Ending ending;
   switch (sent_.progress.status) {
@@ -225,12 +234,13 @@ void HostedGuest::sending_ended(const MigrationRequest& request) {
   news_.finish(sent_);
   sent_ = {};
   if (state_ == GuestState::kMigrated && !ending_) ending_ = std::move(ending);
-  const bool press = std::exchange(press_when_back_, false) && !ending_ && !guest_is_over_ &&
+  const bool press = std::exchange(press_when_back_, false) && !ending_ && fate_ == Fate::kLives &&
                      state_ == GuestState::kRunning;
   if (press) {
     if (const auto pressed = press_now(); !pressed) spdlog::warn("{}", pressed.error().message);
   }
   if (ending_) finish_end();
+  reboot();
 }
 
 void HostedGuest::receiving_ended() {
@@ -260,6 +270,7 @@ void HostedGuest::receiving_ended() {
   }
   received_ = {};
   if (ending_) finish_end();
+  reboot();
 }
 
 // Nobody will ask any more what became of the guest: the address is free.
@@ -284,10 +295,16 @@ void HostedGuest::adopt(std::unique_ptr<vmm::Machine> machine) {
                description_.console);
 }
 
-void HostedGuest::guest_ended(Ending ending) {
-  guest_is_over_ = true;
+bool HostedGuest::decide(Fate fate) noexcept {
+  Fate lives = Fate::kLives;
+  if (!fate_.compare_exchange_strong(lives, fate)) return false;
   // Before the pause of a switchover can end: what is over must not be resumed at the target.
   cancel_worker();
+  return true;
+}
+
+void HostedGuest::guest_ended(Ending ending) {
+  if (!decide(Fate::kIsOver)) return;
   loop_.post([this, ending = std::move(ending)] { end(ending); });
 }
 
@@ -296,7 +313,38 @@ void HostedGuest::power_off() {
 }
 
 void HostedGuest::reset() {
-  guest_ended({0, "the guest asked for a reset, which ends it: there is no reboot yet"});
+  if (!config_.reboot.refusal.empty()) {
+    guest_ended({0, "the guest asked for a reset, which ends it: " + config_.reboot.refusal});
+    return;
+  }
+  if (decide(Fate::kResets)) loop_.post([this] { reboot(); });
+}
+
+bool HostedGuest::resets_too_often() {
+  quick_resets_ = now() - started_ < kQuickReset ? quick_resets_ + 1 : 0;
+  return quick_resets_ >= kMostQuickResets;
+}
+
+void HostedGuest::reboot() {
+  if (fate_ != Fate::kResets || ending_ || migrating()) return;
+  if (state_ != GuestState::kRunning && state_ != GuestState::kPaused) return;
+  if (resets_too_often()) {
+    end({kExitFailed, fmt::format("the guest resets itself over and over: {} times within {} s of "
+                                  "its start; see its console, and try --no-reboot",
+                                  kMostQuickResets, kQuickReset / std::chrono::seconds(1))});
+    return;
+  }
+  spdlog::info("guest '{}' reboots", config_.name);
+  auto next = machine_->reboot(config_.reboot.boot);
+  machine_.reset();
+  if (!next) {
+    end({kExitFailed, "it cannot reboot: " + next.error().message});
+    return;
+  }
+  take_machine(std::move(*next));
+  booted_here_ = true;
+  fate_ = Fate::kLives;
+  if (state_ == GuestState::kRunning) machine_->resume();
 }
 
 void HostedGuest::debug_exit(uint32_t code) {

@@ -1,6 +1,12 @@
 // The guest of a VMM process: fresh, or received from another host; until it powers off, is
 // stopped, faults, or has been sent to another host.
 //
+// A reset is a reboot in place: the machine is taken down and one like it is made and booted, all
+// on the loop's thread, so that the API answers when it is done. A guest that is being sent when it
+// resets stays: the migration is cancelled, as by a power-off, and the reboot follows. One that
+// resets while it is paused stays paused, at its start. Three machines in a row that reset
+// themselves within a second of their start end the process with an error.
+//
 // Threads: all decisions are made on the loop's thread; migrations run on one of their own; the
 // guest's events come from vCPU threads.
 #pragma once
@@ -22,11 +28,17 @@
 
 namespace godwit::tools {
 
+// What follows when a guest resets itself.
+struct Reboot {
+  BootOptions boot;
+  std::string refusal;  // why the guest ends instead; empty: it reboots
+};
+
 class HostedGuest final : public Guest, public vmm::GuestEvents {
  public:
   struct Config {
     std::string name;
-    std::string kernel;  // empty for a guest that is received
+    Reboot reboot;
     SenderFactory make_sender;
     // Called once, on the loop's thread, when the guest is over and its vCPUs are joined; open
     // API streams may still have to be told.
@@ -67,8 +79,15 @@ class HostedGuest final : public Guest, public vmm::GuestEvents {
   void fault(const std::string& text);
 
  private:
+  // What the guest has done to itself: its first word counts.
+  enum class Fate { kLives, kResets, kIsOver };
+  // Whether it is the first word since the machine was made. Any thread.
+  bool decide(Fate fate) noexcept;
   // Records, from any thread, that the guest itself is over.
   void guest_ended(Ending ending);
+  // Once nobody else is in control of the machine, if it has reset itself; else nothing.
+  void reboot();
+  [[nodiscard]] bool resets_too_often();
   // Stops a migration in either direction as soon as it may be stopped. Any thread.
   void cancel_worker() noexcept;
   void sending_ended(const MigrationRequest& request);
@@ -92,6 +111,8 @@ class HostedGuest final : public Guest, public vmm::GuestEvents {
   std::string listen_;
   TimePoint started_ = now();
   std::optional<Ending> ending_;
+  bool booted_here_ = false;
+  int quick_resets_ = 0;          // one after the other
   bool press_when_back_ = false;  // the power button, once the migration is over
   bool ended_ = false;
 
@@ -101,7 +122,7 @@ class HostedGuest final : public Guest, public vmm::GuestEvents {
   // After the arrival, until the source is known to know of it.
   std::unique_ptr<Receiver> answering_;
   uint64_t arrival_news_ = 0;
-  std::atomic<bool> guest_is_over_{false};
+  std::atomic<Fate> fate_{Fate::kLives};
   migration::MigrationResult sent_;   // handed from the worker to the loop
   migration::TargetResult received_;  // likewise
   std::jthread worker_;

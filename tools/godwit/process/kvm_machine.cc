@@ -25,31 +25,38 @@ std::string describe_console(const std::string& asked, const std::string& path) 
 
 Result<std::unique_ptr<KvmMachine>> KvmMachine::create(const MachineConfig& config,
                                                        const MachineEvents& events,
-                                                       std::optional<Arriving> arriving) {
+                                                       MachineParts parts) {
   devices::BoardConfig board = config.devices;
   GODWIT_ASSIGN(board.serial, devices::parse_console(config.console));
-  const bool comes = arriving.has_value();
-  if (!comes) {
-    arriving.emplace();
-    GODWIT_ASSIGN(arriving->devices, devices::BoardDevices::open(board));
+  if (!parts.devices) {
+    GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(board));
   }
-  GODWIT_ASSIGN(auto vm, vmm::Vm::create(config.vm, std::move(arriving->memory)));
-  std::unique_ptr<KvmMachine> machine(new KvmMachine(std::move(vm)));
+  GODWIT_ASSIGN(auto vm, vmm::Vm::create(config.vm, std::move(parts.memory)));
+  std::unique_ptr<KvmMachine> machine(new KvmMachine(config, events, std::move(vm)));
   machine->vm_->set_events(events.guest);
   machine->vm_->set_fault_handler(events.fault);
   GODWIT_ASSIGN(machine->board_,
-                devices::Board::create(*machine->vm_, board, std::move(arriving->devices),
-                                       events.guest, comes));
+                devices::Board::create(*machine->vm_, board, std::move(*parts.devices),
+                                       events.guest, parts.arriving, std::move(parts.console)));
   machine->console_ = describe_console(config.console, machine->board_->console_path());
   return machine;
 }
 
 KvmMachine::~KvmMachine() {
   // A guest that never ran here, or is paused, keeps its console output to itself.
-  shut_down(/*elsewhere=*/!vm_->running());
+  if (vm_) shut_down(/*elsewhere=*/!vm_->running());
 }
 
-Result<> KvmMachine::boot(const RunOptions& options) {
+Result<std::unique_ptr<GuestMachine>> KvmMachine::reboot(const BootOptions& boot) {
+  vm_->shut_down();
+  auto console = devices::Board::retire(std::move(board_));
+  vm_.reset();  // its memory is needed
+  GODWIT_ASSIGN(auto machine, create(config_, events_, {.console = std::move(console)}));
+  GODWIT_TRY(machine->boot(boot));
+  return std::unique_ptr<GuestMachine>(std::move(machine));
+}
+
+Result<> KvmMachine::boot(const BootOptions& options) {
   GODWIT_ASSIGN(const vmm::Image kernel, open_kernel(options.kernel));
   vmm::BootRequest request{.kernel = kernel, .command_line = options.command_line};
   std::optional<vmm::Image> initrd;
@@ -63,7 +70,7 @@ Result<> KvmMachine::boot(const RunOptions& options) {
 }
 
 void KvmMachine::shut_down(bool elsewhere) noexcept {
-  vm_->shut_down();
+  if (vm_) vm_->shut_down();
   if (board_) board_->shut_down(elsewhere ? devices::Unsent::kDiscard : devices::Unsent::kSend);
 }
 
@@ -92,9 +99,9 @@ Result<std::unique_ptr<vmm::Machine>> KvmMachineFactory::create(
     const vmm::MachineDescription& wanted) {
   MachineConfig config{.console = options_.console, .devices = options_.devices};
   devices::adopt_devices(wanted.devices, config.devices);
-  Arriving arriving;
-  GODWIT_ASSIGN(arriving.devices, devices::BoardDevices::open(config.devices));
-  const auto differences = devices::compare_devices(wanted.devices, arriving.devices.describe());
+  MachineParts parts{.arriving = true};
+  GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(config.devices));
+  const auto differences = devices::compare_devices(wanted.devices, parts.devices->describe());
   if (!differences.empty())
     return make_error(Errc::kIncompatible, "{}", fmt::join(differences, "\n"));
   config.vm.memory = options_.memory;
@@ -103,8 +110,8 @@ Result<std::unique_ptr<vmm::Machine>> KvmMachineFactory::create(
   config.vm.cpu = wanted.cpu;
   config.vm.guest_id = wanted.guest_id;
   config.vm.dirty_tracking = options_.dirty_tracking;
-  arriving.memory = take_prepared(wanted.memory_size);
-  GODWIT_ASSIGN(auto machine, KvmMachine::create(config, events_, std::move(arriving)));
+  parts.memory = take_prepared(wanted.memory_size);
+  GODWIT_ASSIGN(auto machine, KvmMachine::create(config, events_, std::move(parts)));
   return std::unique_ptr<vmm::Machine>(std::move(machine));
 }
 

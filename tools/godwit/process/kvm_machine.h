@@ -25,26 +25,28 @@ struct MachineConfig {
   devices::BoardConfig devices;  // beside the console
 };
 
-// What is there before an arriving guest's machine is made.
-struct Arriving {
-  std::unique_ptr<vmm::GuestMemory> memory;  // may be null
-  devices::BoardDevices devices;
+// What is there before a machine is made; what is not is made with it.
+struct MachineParts {
+  std::unique_ptr<vmm::GuestMemory> memory;
+  std::optional<devices::BoardDevices> devices;
+  std::unique_ptr<devices::ConsoleBackend> console;
+  bool arriving = false;  // the guest still runs elsewhere
 };
 
 class KvmMachine final : public GuestMachine {
  public:
-  // `events.guest` outlives the machine. `arriving`: for a guest that comes from elsewhere. Errors:
-  // as Vm's and Board's.
+  // `events.guest` outlives the machine. Errors: as Vm's and Board's.
   static Result<std::unique_ptr<KvmMachine>> create(const MachineConfig& config,
                                                     const MachineEvents& events,
-                                                    std::optional<Arriving> arriving = {});
+                                                    MachineParts parts = {});
   ~KvmMachine() override;
 
   // Loads what the options name and puts the boot vCPU at its start.
-  Result<> boot(const RunOptions& options);
+  Result<> boot(const BootOptions& options);
 
   [[nodiscard]] std::string console() const override { return console_; }
   bool press_power_button() override { return board_->press_power_button(); }
+  Result<std::unique_ptr<GuestMachine>> reboot(const BootOptions& boot) override;
   void shut_down(bool elsewhere) noexcept override;
 
   [[nodiscard]] vmm::MachineDescription describe() const override { return vm_->describe(); }
@@ -64,7 +66,11 @@ class KvmMachine final : public GuestMachine {
   }
 
  private:
-  explicit KvmMachine(std::unique_ptr<vmm::Vm> vm) : vm_(std::move(vm)) {}
+  KvmMachine(MachineConfig config, MachineEvents events, std::unique_ptr<vmm::Vm> vm)
+      : config_(std::move(config)), events_(std::move(events)), vm_(std::move(vm)) {}
+
+  const MachineConfig config_;
+  const MachineEvents events_;
   std::unique_ptr<vmm::Vm> vm_;
   std::unique_ptr<devices::Board> board_;  // uses vm_, so it goes first
   std::string console_;

@@ -3,23 +3,24 @@
 #include <string>
 
 #include "devices/board.h"
+#include "tools/godwit/process/boot_options.h"
 #include "tools/godwit/process/engine.h"
 #include "vmm/vm.h"
 
 namespace godwit::tools {
 
-struct RunOptions {
+struct RunOptions : BootOptions {
   std::string name;
-  std::string kernel;  // a file, or builtin:workload
-  std::string initrd;  // empty: none
-  std::string command_line;
   std::string console = "stdio";  // as devices::parse_console takes it
   devices::BoardConfig devices;
+  bool reboot = true;  // when the guest asks for a reset; else that ends it
   vmm::VmConfig vm;
 };
 
 struct ReceiveOptions {
   std::string name;
+  BootOptions boot;    // for a reboot; without a kernel a reset ends the guest
+  bool reboot = true;  // as RunOptions'
   std::string console = "stdio";
   devices::BoardConfig devices;
   ListenRequest listen;

@@ -8,6 +8,7 @@
 #include "tools/godwit/instance/instance_lock.h"
 #include "tools/godwit/process/hosted_guest.h"
 #include "tools/godwit/process/kvm_machine.h"
+#include "vmm/boot/image.h"
 
 namespace godwit::tools {
 namespace {
@@ -19,11 +20,10 @@ constexpr Nanoseconds kLinger = std::chrono::seconds(5);
 // threads are joined before the loop that they post to is gone, and the name is given back last.
 class Process {
  public:
-  static Result<std::unique_ptr<Process>> create(const std::string& name,
-                                                 const std::string& kernel) {
+  static Result<std::unique_ptr<Process>> create(const std::string& name, Reboot reboot) {
     GODWIT_ASSIGN(const RunDir dir, RunDir::open());
     GODWIT_ASSIGN(InstanceLock lock, InstanceLock::take(dir, name));
-    std::unique_ptr<Process> process(new Process(std::move(lock), kernel));
+    std::unique_ptr<Process> process(new Process(std::move(lock), std::move(reboot)));
     GODWIT_ASSIGN(process->server_,
                   ApiServer::start(process->loop_, process->lock_.socket_path(), process->guest_));
     return process;
@@ -48,10 +48,10 @@ class Process {
   }
 
  private:
-  Process(InstanceLock lock, const std::string& kernel)
+  Process(InstanceLock lock, Reboot reboot)
       : lock_(std::move(lock)),
         guest_(loop_, {.name = lock_.name(),
-                       .kernel = kernel,
+                       .reboot = std::move(reboot),
                        .make_sender = make_sender,
                        .on_end = [this](const Ending& ending) { finish(ending); }}) {}
 
@@ -78,11 +78,34 @@ void ignore_broken_pipes() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
+Reboot reboot_of(const RunOptions& options) {
+  return {.boot = options, .refusal = options.reboot ? "" : "--no-reboot"};
+}
+
+Reboot reboot_of(const ReceiveOptions& options) {
+  Reboot reboot{.boot = options.boot};
+  if (!options.reboot)
+    reboot.refusal = "--no-reboot";
+  else if (options.boot.kernel.empty())
+    reboot.refusal =
+        "it came by migration, and what to boot was not said; give --kernel (and --initrd, "
+        "--cmdline) to `godwit receive` next time";
+  return reboot;
+}
+
+// What is missing shall be known now, and not when the guest reboots.
+Result<> check_boot(const BootOptions& boot) {
+  if (!boot.kernel.empty() && boot.kernel != kBuiltinWorkload)
+    GODWIT_TRY(vmm::Image::open(boot.kernel));
+  if (!boot.initrd.empty()) GODWIT_TRY(vmm::Image::open(boot.initrd));
+  return {};
+}
+
 }  // namespace
 
 Result<int> run_guest(const RunOptions& options) {
   ignore_broken_pipes();
-  GODWIT_ASSIGN(const auto process, Process::create(options.name, options.kernel));
+  GODWIT_ASSIGN(const auto process, Process::create(options.name, reboot_of(options)));
   MachineConfig config{.vm = options.vm, .console = options.console, .devices = options.devices};
   config.vm.guest_id = new_guest_id();
   GODWIT_ASSIGN(auto machine, KvmMachine::create(config, process->events()));
@@ -93,7 +116,8 @@ Result<int> run_guest(const RunOptions& options) {
 
 Result<int> receive_guest(const ReceiveOptions& options) {
   ignore_broken_pipes();
-  GODWIT_ASSIGN(const auto process, Process::create(options.name, ""));
+  GODWIT_TRY(check_boot(options.boot));
+  GODWIT_ASSIGN(const auto process, Process::create(options.name, reboot_of(options)));
   std::string bound;
   GODWIT_ASSIGN(vmm::MachineFactory* const factory, process->make_factory(options));
   GODWIT_ASSIGN(auto receiver,

@@ -4,9 +4,9 @@
 
 namespace godwit::tools {
 
-// Runs until the guest is over or has moved away. The exit status: 0 after power-off, reset, stop,
-// a signal or a migration; (code << 1) | 1 after the guest wrote code to its debug-exit port
-// (as QEMU's isa-debug-exit). Errors: why there was no guest.
+// Runs until the guest is over or has moved away. The exit status: 0 after power-off, stop,
+// a signal, a migration, or a reset that is not to be a reboot; (code << 1) | 1 after the guest
+// wrote code to its debug-exit port (as QEMU's isa-debug-exit). Errors: why there was no guest.
 Result<int> run_guest(const RunOptions& options);
 
 // Waits for a guest, then as run_guest(). 1 when the migration failed, 5 when it was cancelled,

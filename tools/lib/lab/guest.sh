@@ -55,7 +55,7 @@ prepare_guests() {
   for host in "${LAB_HOSTS[@]}"; do
     put_file "$host" "$GUEST_DIR/tls" /run/lab/tls
     # What an earlier guest left: console numbers start again.
-    run_quietly "$host" 30 'rm -f /run/lab/console.* /run/lab/vmm.*'
+    run_quietly "$host" 30 'rm -f /run/lab/console.* /run/lab/vmm.* /run/lab/status.*'
   done
   put_file a "$bzimage" /run/lab/bzimage
   put_file a "$GUEST_DIR/vmlinux" /run/lab/vmlinux
@@ -69,6 +69,14 @@ wait_in() {
       sleep 0.25
     done
     exit 1" 2>/dev/null
+}
+
+# in_background N ARGUMENTS: shell text that starts godwit with the serial console of that number;
+# /run/lab/vmm.N is its log, status.N its exit status.
+in_background() {
+  printf "setsid sh -c 'godwit %s --serial file=/run/lab/console.%s --log-file /run/lab/vmm.%s \
+    >/dev/null 2>>/run/lab/vmm.%s; echo \$? >/run/lab/status.%s' >/dev/null 2>&1 </dev/null &" \
+    "$2" "$1" "$1" "$1" "$1"
 }
 
 # boot_guest FORMAT [OPTION]...: on host a, with options of godwit run; until it runs. FORMAT is
@@ -85,10 +93,10 @@ run_guest() {
   shift 3
   rm -f "$GUEST_DIR"/console.*
   GUEST_HOST=a GUEST_CONSOLES=1 GUEST_LEAPS=()
-  run_quietly a 60 "cd /run/lab && rm -f console.* vmm.* && setsid godwit run --name $GUEST_NAME \
-    --memory $GUEST_MEMORY $GUEST_DEVICES $* --kernel /run/lab/$kernel --initrd /run/lab/$initrd \
-    --cmdline 'console=ttyS0 quiet panic=-1 $words' \
-    --serial file=/run/lab/console.0 --log-file /run/lab/vmm.0 >/dev/null 2>>vmm.0 </dev/null &"
+  run_quietly a 60 "cd /run/lab && rm -f console.* vmm.* status.* &&
+    export CMDLINE='console=ttyS0 quiet panic=-1 $words' &&
+    $(in_background 0 "run --name $GUEST_NAME --memory $GUEST_MEMORY $GUEST_DEVICES $* \
+      --kernel /run/lab/$kernel --initrd /run/lab/$initrd --cmdline \"\$CMDLINE\"")"
   wait_in a "$GUEST_PATIENCE" /run/lab/console.0 '^seq=' 20 && return
   guest_trouble "Linux ($kernel) did not boot within $GUEST_PATIENCE s"
   return 1
@@ -110,9 +118,9 @@ receive_devices() { printf '%s' "${GUEST_DEVICES//--rng/}"; }
 # start_receiver HOST: it waits for the guest, with a console of the next number.
 start_receiver() {
   local host=$1 n=$GUEST_CONSOLES
-  run_quietly "$host" 60 "cd /run/lab && rm -f console.$n vmm.$n && setsid godwit receive \
-    --name $GUEST_NAME --listen tcp://0.0.0.0:7000 --tls-dir /run/lab/tls --accept-timeout 60s \
-    $(receive_devices) --serial file=/run/lab/console.$n --log-file /run/lab/vmm.$n >/dev/null 2>>vmm.$n </dev/null &"
+  run_quietly "$host" 60 "cd /run/lab && rm -f console.$n vmm.$n status.$n &&
+    $(in_background "$n" "receive --name $GUEST_NAME --listen tcp://0.0.0.0:7000 \
+      --tls-dir /run/lab/tls --accept-timeout 60s $(receive_devices)")"
   wait_in "$host" 30 "/run/lab/vmm.$n" 'waits for a guest' && return
   guest_trouble "godwit receive did not start on host $host"
   return 1
@@ -185,6 +193,7 @@ console_value() {
 }
 move_value() { sed -n "s/^move=$1 .*\b$2=\([^ ]*\).*/\1/p" "$GUEST_DIR/checked"; }
 
+# stop_guest: by its power button, if it listens.
 stop_guest() {
   run_quietly "$GUEST_HOST" 60 "godwit stop $GUEST_NAME"
 }

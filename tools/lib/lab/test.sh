@@ -96,6 +96,18 @@ firmware_good() {
   run_on a no 20 "! grep -a '^guest: firmware:' /run/lab/console.0"
 }
 
+# stops_by_button: `godwit stop` has the guest go down by itself.
+stops_by_button() {
+  local said n=$((GUEST_CONSOLES - 1))
+  said=$(run_on "$GUEST_HOST" no 60 "godwit stop --timeout 30s $GUEST_NAME 2>&1
+    wait=40; until [ -s /run/lab/status.$n ] || [ \$((wait -= 1)) -eq 0 ]; do sleep 0.25; done
+    tail -n 4 /run/lab/console.$n; tail -n 1 /run/lab/vmm.$n; echo status \$(cat /run/lab/status.$n)")
+  [[ $said == *'has powered itself off'* && $said == *'guest: the power button was pressed'* &&
+    $said == *'the guest powered off'* && $said == *'status 0' ]] && return
+  printf '%s' "$said"
+  return 1
+}
+
 # How far b's wall clock is ahead: much more than a busy machine could make it seem.
 TEST_SKEW=60
 set_skew() { run_quietly b 20 "date -s @\$((\$(date +%s) + $1))"; }
@@ -205,12 +217,12 @@ lab_test() {
   test_bzimage || true
   if [ "${GUEST_CONSOLES:-0}" -eq 5 ]; then
     test_cpu || true
-    stop_guest || true
+    check 'godwit stop: its power button has the guest power itself off' stops_by_button || true
     test_vmlinux || true
     stop_guest || true
     test_baseline || true
   else
-    skip_checks 15 'the first guest is not back on host a'
+    skip_checks 16 'the first guest is not back on host a'
   fi
   printf 'the lab took %s s\n%s passed, %s failed, %s skipped\n' $((SECONDS - begin)) \
     "$test_passed" "$test_failed" "$test_skipped"
