@@ -49,6 +49,7 @@ void BufferedConsole::attach(ConsoleClient& client) {
   GODWIT_CHECK(paused_ && client_ == nullptr, "a quiet console is attached, to one device");
   client_ = &client;
   input_wanted_ = true;
+  wake_locked();  // it may be polling for output alone
 }
 
 void BufferedConsole::detach() noexcept {

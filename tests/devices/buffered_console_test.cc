@@ -73,6 +73,34 @@ class BufferedConsoleTest : public testing::Test {
   std::unique_ptr<BufferedConsole> console;
 };
 
+TEST_F(BufferedConsoleTest, AnotherDeviceGoesOnWhereTheFirstOneLeft) {
+  console->resume();
+  ASSERT_EQ(console->write(as_bytes("before ")), 7u);
+  EXPECT_EQ(read_exactly(host.get(), 7), "before ");
+  console->detach();
+  ASSERT_EQ(::write(host.get(), "typed", 5), 5);
+  // Output goes on its way without a device.
+  ASSERT_EQ(console->write(as_bytes("between ")), 8u);
+  EXPECT_EQ(read_exactly(host.get(), 8), "between ");
+  console->quiesce();
+  RecordingClient second;
+  console->attach(second);
+  console->resume();
+  EXPECT_TRUE(second.wait_input(5));
+  EXPECT_EQ(second.input(), "typed");
+  EXPECT_EQ(client.input(), "");
+  ASSERT_EQ(console->write(as_bytes("after")), 5u);
+  EXPECT_EQ(read_exactly(host.get(), 5), "after");
+  console->shut_down(Unsent::kSend);  // before `second` goes
+}
+
+TEST_F(BufferedConsoleTest, DetachReturnsWhileOutputKeepsTheThreadBusy) {
+  console->resume();
+  fill();
+  console->detach();
+  EXPECT_FALSE(read_exactly(host.get(), 1).empty());
+}
+
 TEST_F(BufferedConsoleTest, MovesNothingBeforeResume) {
   EXPECT_EQ(console->write(as_bytes("early")), 5u);
   EXPECT_EQ(unsent(), "early");

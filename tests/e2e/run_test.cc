@@ -88,6 +88,33 @@ TEST_F(Running, AResetRebootsInPlaceOnTheSameConsole) {
   EXPECT_THAT(result.errors, HasSubstr("guest 'tiny' reboots"));
 }
 
+TEST_F(Running, AGuestThatCameByMigrationRebootsWhatItsReceiverWasTold) {
+  const auto source = listening(kResetByButton);
+  const auto target = receiver(b_, Arguments{"--plaintext", "--kernel", tiny(kPowerOff)});
+  EXPECT_EQ(a_.godwit({"migrate", "tiny", target->url(), "--plaintext"}).status, kDone);
+  const CommandResult stopped = b_.godwit({"stop", target->name()});
+  EXPECT_THAT(stopped.errors, HasSubstr("has powered itself off"));
+  EXPECT_EQ(target->exit_status(), kDone);
+  EXPECT_THAT(target->process().errors(), HasSubstr("guest 'guest' reboots"));
+}
+
+TEST_F(Running, AGuestThatCameByMigrationEndsWithAResetIfItsReceiverWasNotTold) {
+  const auto source = listening(kResetByButton);
+  const auto target = receiver(b_);
+  EXPECT_EQ(a_.godwit({"migrate", "tiny", target->url(), "--plaintext"}).status, kDone);
+  EXPECT_EQ(b_.godwit({"stop", target->name()}).status, kDone);
+  EXPECT_EQ(target->exit_status(), kDone);
+  EXPECT_THAT(target->process().errors(), HasSubstr("give --kernel"));
+}
+
+TEST_F(Running, AReceiverThatCouldNotRebootItsGuestSaysSoBeforeItComes) {
+  expect_refused({"receive", "--name", "g", "--listen", kAnyPort, "--plaintext", "--kernel",
+                  "/nonexistent/vmlinux"},
+                 "/nonexistent/vmlinux");
+  expect_refused({"receive", "--name", "g", "--listen", kAnyPort, "--plaintext", "--cmdline", "x"},
+                 "--kernel", kUsage);
+}
+
 TEST_F(Running, TheDebugExitCodeBecomesTheExitStatus) {
   expect_end(kDebugExit5, 5 * 2 + 1, "wrote 5");
 }

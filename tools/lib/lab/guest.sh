@@ -15,6 +15,8 @@ GUEST_BUSY_RATE=1000
 # What `godwit run` and `godwit receive` are told of its devices, and how long it may take to boot.
 GUEST_DEVICES=
 GUEST_PATIENCE=120
+# More of the kernel's command line.
+GUEST_WORDS=
 # The power button, as the kernel has it and as programs do.
 GUEST_MODULES=(button evdev)
 
@@ -84,7 +86,7 @@ in_background() {
 boot_guest() {
   local format=$1
   shift
-  run_guest "$format" initrd "lab.mib=$GUEST_BUSY_MIB lab.rate=$GUEST_BUSY_RATE" "$@"
+  run_guest "$format" initrd "lab.mib=$GUEST_BUSY_MIB lab.rate=$GUEST_BUSY_RATE $GUEST_WORDS" "$@"
 }
 
 # run_guest KERNEL INITRD CMDLINE [OPTION]...: files of /run/lab on host a.

@@ -202,6 +202,26 @@ test_baseline() {
   check 'hashes of all guest memory are equal' memory_equal 1 2
 }
 
+# reboots: the guest comes up again and again, in the same VMM and with the same console.
+reboots() {
+  local said
+  wait_in a 120 /run/lab/console.0 "^guest: Linux .* 2 CPUs, x2APIC," 3 || return
+  said=$(run_on a no 20 "grep -c ' reboots$' /run/lab/vmm.0; grep -ac '^guest: it reboots' \
+    /run/lab/console.0; godwit list | grep -c '^$GUEST_NAME .*running'" | paste -s -d ' ')
+  printf '%s reboots' "${said%% *}"
+  [[ $said =~ ^([2-9])\ [2-9]\ 1$ ]]
+}
+
+# test_reboot: on host a, where no guest runs.
+test_reboot() {
+  # shellcheck disable=SC2034 # of guest.sh
+  GUEST_WORDS=lab.reboot=5
+  check 'a guest that is to reboot boots' boot_guest bzimage --cpus 2 || { GUEST_WORDS=; return 0; }
+  GUEST_WORDS=
+  check 'it reboots in place, with both CPUs' reboots || true
+  stop_guest || true
+}
+
 lab_test() {
   local begin=$SECONDS
   # One of its own, so that it leaves alone what somebody has up.
@@ -221,8 +241,10 @@ lab_test() {
     test_vmlinux || true
     stop_guest || true
     test_baseline || true
+    stop_guest || true
+    test_reboot || true
   else
-    skip_checks 16 'the first guest is not back on host a'
+    skip_checks 18 'the first guest is not back on host a'
   fi
   printf 'the lab took %s s\n%s passed, %s failed, %s skipped\n' $((SECONDS - begin)) \
     "$test_passed" "$test_failed" "$test_skipped"
