@@ -99,7 +99,7 @@ firmware_good() {
 # stops_by_button: `godwit stop` has the guest go down by itself.
 stops_by_button() {
   local said n=$((GUEST_CONSOLES - 1))
-  said=$(run_on "$GUEST_HOST" no 60 "godwit stop --timeout 30s $GUEST_NAME 2>&1
+  said=$(run_on "$GUEST_HOST" no 90 "godwit stop --timeout 60s $GUEST_NAME 2>&1
     wait=40; until [ -s /run/lab/status.$n ] || [ \$((wait -= 1)) -eq 0 ]; do sleep 0.25; done
     tail -n 4 /run/lab/console.$n; tail -n 1 /run/lab/vmm.$n; echo status \$(cat /run/lab/status.$n)")
   [[ $said == *'has powered itself off'* && $said == *'guest: the power button was pressed'* &&
