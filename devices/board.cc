@@ -77,6 +77,7 @@ Result<> add_virtio(Board::Parts& parts, vmm::Vm& vm,
   parts.doorbells = vm.doorbells();
   parts.pci = std::make_unique<pci::Root>();
   parts.pci->attach(vm.port_bus(), vm.mmio_bus());
+  parts.firmware.pci = true;
   const std::vector<virtio::PciPlace> places = places_of(models);
   const uint64_t guest_id = vm.describe().guest_id;
   for (size_t i = 0; i < models.size(); ++i) {

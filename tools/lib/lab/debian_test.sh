@@ -19,8 +19,9 @@ start_disk_server() {
 
 # add_tap HOST: the guest's place in the network there.
 add_tap() {
-  run_quietly "$1" 20 'PATH=/usr/sbin:$PATH; ip link show guest0 >/dev/null 2>&1 && exit 0
-    ip tuntap add guest0 mode tap && ip link set guest0 master br0 && ip link set guest0 up'
+  # The shell there would take its own ip, which knows no taps.
+  run_quietly "$1" 20 'ip=/usr/sbin/ip; $ip link show guest0 >/dev/null 2>&1 && exit 0
+    $ip tuntap add guest0 mode tap && $ip link set guest0 master br0 && $ip link set guest0 up'
 }
 
 boot_debian() {
