@@ -10,6 +10,7 @@
 //   5 | post-port    | 0x80               |
 //   6 | pci-root     | 0xcf8..0xcff       |     only with one of those below; also ECAM and window
 //     | virtio-blk   | PCI                | MSI-X, one for each --disk
+//     | virtio-net   | PCI                | MSI-X, one for each --net
 //     | virtio-rng   | PCI                | MSI-X
 //
 // PCI devices have the slots 1, 2, ... in this order. The order, the types and the instances are
@@ -22,6 +23,7 @@
 
 #include "devices/block/config.h"
 #include "devices/console/config.h"
+#include "devices/net/net_config.h"
 #include "devices/virtio/model.h"
 #include "vmm/base/error.h"
 #include "vmm/io/io_handler.h"
@@ -33,6 +35,7 @@ namespace godwit::devices {
 struct BoardConfig {
   ConsoleConfig serial;  // COM1
   std::vector<DiskConfig> disks;
+  std::vector<NetConfig> nets;
   bool rng = false;
 };
 

@@ -5,6 +5,7 @@
 #include "devices/pci/pci_spec.h"
 #include "devices/places.h"
 #include "devices/virtio/block.h"
+#include "devices/virtio/net.h"
 #include "devices/virtio/rng.h"
 
 namespace godwit::devices {
@@ -85,6 +86,11 @@ Result<BoardDevices> BoardDevices::open(const BoardConfig& config) {
   for (const DiskConfig& disk : config.disks) {
     GODWIT_ASSIGN(Disk opened, open_disk(disk));
     devices.models_.push_back(std::make_unique<virtio::Block>(std::move(opened)));
+  }
+  GODWIT_TRY(check_ids(config.nets, "network interface"));
+  for (const NetConfig& net : config.nets) {
+    GODWIT_ASSIGN(auto opened, virtio::Net::open(net));
+    devices.models_.push_back(std::move(opened));
   }
   if (config.rng) devices.models_.push_back(std::make_unique<virtio::Rng>());
   if (devices.models_.size() >= pci::kSlots)

@@ -40,6 +40,31 @@ Result<std::string> check_console(const std::string& text) {
   return plain;
 }
 
+void add_net_option(CLI::App& command, std::vector<devices::NetConfig>& nets) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--net",
+          [&nets](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              const auto net = devices::parse_net(text, fmt::format("net{}", nets.size()));
+              if (!net) throw CLI::ValidationError("--net", net.error().message);
+              nets.push_back(*net);
+            }
+          },
+          "A network interface of the guest (virtio-net): tap=IFNAME for a tap interface of this "
+          "host (as in --net tap=tap0,queues=2; put it into a bridge to reach further), and after "
+          "commas what else is to be said: create=on (makes the tap, which goes with this "
+          "process), fd=N[:N...] for open taps instead of tap, id=NAME, mac=XX:XX:XX:XX:XX:XX "
+          "(else a random one), queues=N, mtu=N, offload=on|off, announce=on|off (telling the "
+          "network where the guest is after a move). May be given several times. The target of a "
+          "migration needs the same interfaces, in the same order, with the same queues, mtu and "
+          "offload; the MAC comes with the guest, the tap may be another. On one host, source and "
+          "target need a tap each.")
+      ->type_name("KEY=VALUE,...")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
 }  // namespace
 
 Result<ByteCount> parse_guest_memory(const std::string& text) {
@@ -137,6 +162,7 @@ void add_device_options(CLI::App& command, devices::BoardConfig& devices) {
       ->type_name("KEY=VALUE,...")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_net_option(command, devices.nets);
   command.add_flag("--rng", devices.rng,
                    "Gives the guest a source of random numbers (virtio-rng) that this host fills.");
 }
