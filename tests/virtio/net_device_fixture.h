@@ -84,6 +84,7 @@ class NetDeviceTest : public testing::Test {
   void move() {
     host_->device.quiesce();
     const auto state = saved(host_->device);
+    host_.reset();  // as it goes it resets the wire, which the next one has too
     auto next = std::make_unique<NetHost>(memory_, wire_, config_, MacAddress{{2, 0, 0, 0, 0, 9}});
     ASSERT_TRUE(load_bytes(next->device, state)) << "rehearsal";
     const auto loaded = load_bytes(next->device, state);

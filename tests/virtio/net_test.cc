@@ -157,8 +157,10 @@ TEST_F(NetDeviceTest, NeedsAResetAfterADriverThatLies) {
   };
   start();
   int changes = host_->msi.count(3);
-  for (const auto& lie : lies) {
-    lie();
+  for (size_t i = 0; i < lies.size(); ++i) {
+    SCOPED_TRACE(i);
+    driver_->start(kPlain | kNetMrgRxbuf, 3, 64);
+    lies[i]();
     ASSERT_TRUE(host_->msi.wait_for(3, ++changes));
     EXPECT_NE(driver_->status() & kNeedsReset, 0);
     wire_->send(numbered(1));

@@ -2,6 +2,7 @@
 // read by one is there for the next.
 #pragma once
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -37,9 +38,11 @@ class Wire {
   [[nodiscard]] size_t pairs() const { return device_.size(); }
   [[nodiscard]] int device_fd(size_t pair) const { return device_[pair].get(); }
 
-  void send(const Bytes& frame, size_t pair = 0) {
-    ASSERT_EQ(::write(network_[pair].get(), frame.data(), frame.size()),
-              static_cast<ssize_t>(frame.size()));
+  void send(const Bytes& frame, size_t pair = 0) { ASSERT_TRUE(try_send(frame, pair)); }
+  // False: the wire is full.
+  bool try_send(const Bytes& frame, size_t pair = 0) {
+    return ::write(network_[pair].get(), frame.data(), frame.size()) ==
+           static_cast<ssize_t>(frame.size());
   }
   // The next one; empty when none comes within `wait_ms`.
   Bytes receive(size_t pair = 0, int wait_ms = 10'000) {
