@@ -105,6 +105,17 @@ TEST(VcpuStateCodec, ExtendedStateMayBeSmallerButNotLarger) {
   EXPECT_FALSE(decode(bytes_of(state), smaller));
 }
 
+TEST(VcpuStateCodec, ExtendedStateOfALargerHostFitsIntoASmallerOneThatHasTheGuestsPart) {
+  VcpuState state(kMsrs, 2 * kXsaveBytes);
+  state.mp_state.mp_state = KVM_MP_STATE_HALTED;
+  state.xsave[kXsaveBytes - 1] = std::byte{7};
+  VcpuState smaller(kMsrs, kXsaveBytes);
+  EXPECT_FALSE(decode(bytes_of(state), smaller));
+  state.sent_xsave_bytes = kXsaveBytes;
+  ASSERT_TRUE(decode(bytes_of(state), smaller));
+  EXPECT_EQ(smaller.xsave.back(), std::byte{7});
+}
+
 TEST(VcpuStateCodec, UnknownRunStateAndFlagsAreRejected) {
   VcpuState target(kMsrs, kXsaveBytes);
   VcpuState state = sample(6);

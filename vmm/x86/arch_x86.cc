@@ -178,8 +178,8 @@ Result<> ArchX86::set_up_vcpus(Vcpus vcpus, const VmConfig& config) {
   GODWIT_TRY(set_arch_capabilities(vcpus));
   GODWIT_TRY(settle_msrs(first, !config.cpu.empty()));
   // The profile may be a peer's: it cannot make us leave out what the guest uses.
-  const uint32_t used = std::max({kMinXsaveBytes, profile_.xsave_bytes,
-                                  xsave_bytes_of(profile_.cpuid, profile_.xcr0)});
+  const uint32_t used = std::max(
+      {kMinXsaveBytes, profile_.xsave_bytes, xsave_bytes_of(profile_.cpuid, profile_.xcr0)});
   states_.clear();
   for (size_t i = 0; i < vcpus.size(); ++i) {
     states_.emplace_back(profile_.msrs, caps_.xsave_bytes);
