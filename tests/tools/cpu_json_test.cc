@@ -22,7 +22,6 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::SizeIs;
 
 std::string text_of(const x86::HostCpu& cpu) {
   return to_text(json::object{{"cpu", to_json(cpu)}});

@@ -14,7 +14,6 @@ namespace {
 using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Not;
 
 constexpr uint64_t kSeed = 20261122;
 constexpr int kTries = 100;
