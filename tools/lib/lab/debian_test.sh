@@ -26,7 +26,7 @@ add_tap() {
 
 boot_debian() {
   local host
-  GUEST_MEMORY=384M GUEST_PATIENCE=300
+  GUEST_MEMORY=384M GUEST_PATIENCE=240
   GUEST_DEVICES="--disk nbd=nbd://$(address_of client):10809/ --net tap=guest0,mac=$DEBIAN_MAC --rng"
   for host in "${LAB_HOSTS[@]}"; do add_tap "$host" || return; done
   start_disk_server || return
@@ -88,7 +88,10 @@ move_debian() {
 }
 
 records_right() { in_guest 60 'scribe check /var/lib/records'; }
-dmesg_quiet() { in_guest 30 '! dmesg -l emerg,alert,crit,err,warn | grep -iE "lockup|unstable|i/o error|hung|virtio|blk_update|call trace"'; }
+# Not all warnings: the emulated hosts have their own (XSAVE sizes, an hrtimer that came late).
+dmesg_quiet() {
+  in_guest 30 '! dmesg -l emerg,alert,crit,err,warn | grep -iE "lockup|clocksource.*unstable|i/o error|hung task|rcu.*stall|virtio|blk_update|ext4-fs (error|warning)|bug:|oops|nobody cared"'
+}
 
 # power_off: by the button; what the disk holds then.
 debian_ends() {
