@@ -75,6 +75,9 @@ class Model {
   // Before each resume(): takes back what release() gave, or takes over what admit() left to the
   // other side. The controlling thread.
   virtual void reclaim() {}
+  // The machine ends; quiesced or not. `elsewhere`: its guest goes on at another host, so nothing
+  // of it may come out here any more. The controlling thread.
+  virtual void shut_down(bool elsewhere) noexcept { (void)elsewhere; }
   // The first resume() after load(): the guest has come from elsewhere. The controlling thread.
   virtual void arrived() {}
 
