@@ -84,6 +84,34 @@ TEST(Migration, UntouchedMemoryIsNeitherReadNorSent) {
   EXPECT_LE(touched, 129u) << "zero pages stay untouched at the target";
 }
 
+// As a balloon does it, or the guest's reports of free pages: up to the pause, while the engine
+// reads and the guest writes.
+TEST(Migration, MemoryThatIsGivenBackMeanwhileStaysEqual) {
+  Scenario scenario;
+  scenario.parameters.verify = true;
+  scenario.parameters.max_bandwidth_bytes_per_second = 50 << 20;
+  Simulation s(scenario);
+  vmm::GuestMemory& memory = s.source_machine().memory();
+  std::atomic<int> given{0};
+  std::jthread balloon([&](const std::stop_token& stop) {
+    for (uint64_t at = 1; !stop.stop_requested(); at = at * 6364136223846793005u + 1) {
+      ASSERT_TRUE(memory.discard(Gpa{at % 2032 * kPageSize}, ByteCount{16 * kPageSize}));
+      ++given;
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+  });
+  s.source_machine().on_pause = [&] {
+    balloon.request_stop();
+    if (balloon.joinable()) balloon.join();
+  };
+  const auto& r = s.run();
+  ASSERT_EQ(r.progress.status, Status::kCompleted) << r.error->message;
+  EXPECT_EQ(s.violation(), "");
+  ASSERT_TRUE(r.verify);
+  EXPECT_TRUE(r.verify->equal);
+  EXPECT_GT(given, 0);
+}
+
 TEST(Migration, APausedGuestArrivesPaused) {
   Scenario scenario;
   scenario.start_running = false;

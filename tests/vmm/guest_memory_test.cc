@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace godwit::vmm {
@@ -52,6 +53,59 @@ TEST(GuestMemory, OnlyTouchedPagesCountAsTouched) {
   ASSERT_EQ(ranges.size(), 1u);
   EXPECT_EQ(ranges[0].first.value, (512_MiB).pages());
   EXPECT_EQ(ranges[0].count, 2u);
+}
+
+TEST(GuestMemory, DiscardedPagesReadAsZeroesAndAreUntouched) {
+  const auto memory = make(5_GiB);
+  // Behind the hole, where guest addresses and places in the file differ.
+  const Gpa start{kHoleEnd.value + (1_MiB).value};
+  ASSERT_TRUE(memory->write(start, bytes(8 * kPageSize, 1)));
+  ASSERT_TRUE(memory->discard(start + 2 * kPageSize, ByteCount{3 * kPageSize}));
+  const auto now = memory->at(start, ByteCount{8 * kPageSize}).value();
+  const auto page = [&](size_t i) { return now.subspan(i * kPageSize, kPageSize); };
+  const auto filled = bytes(kPageSize, 1);
+  for (const size_t kept : {0, 1, 5, 6, 7}) EXPECT_TRUE(std::ranges::equal(page(kept), filled));
+  const uint64_t first = (3_GiB).pages() + (1_MiB).pages();
+  const auto ranges = memory->touched();
+  ASSERT_EQ(ranges.size(), 2u);
+  EXPECT_EQ(ranges[0].first.value, first);
+  EXPECT_EQ(ranges[0].count, 2u);
+  EXPECT_EQ(ranges[1].first.value, first + 5);
+  EXPECT_EQ(ranges[1].count, 3u);
+  for (const size_t gone : {2, 3, 4}) EXPECT_EQ(page(gone).front(), std::byte{0});
+}
+
+TEST(GuestMemory, DiscardLeavesPartsOfPagesAlone) {
+  const auto memory = make(16_MiB);
+  const Gpa start{(1_MiB).value};
+  ASSERT_TRUE(memory->write(start, bytes(3 * kPageSize, 1)));
+  ASSERT_TRUE(memory->discard(start + 1, ByteCount{2 * kPageSize - 2}));
+  EXPECT_TRUE(memory->touched().size() == 1 && memory->touched()[0].count == 3);
+  ASSERT_TRUE(memory->discard(start + 1, ByteCount{2 * kPageSize}));
+  EXPECT_EQ(memory->at(start + (kPageSize - 1), ByteCount{1})->front(), std::byte{1});
+  EXPECT_EQ(memory->at(start + 2 * kPageSize, ByteCount{1})->front(), std::byte{1});
+  EXPECT_EQ(memory->at(start + kPageSize, ByteCount{1})->front(), std::byte{0});
+  EXPECT_FALSE(memory->discard(Gpa{(16_MiB).value - kPageSize}, ByteCount{2 * kPageSize}));
+}
+
+TEST(GuestMemory, DiscardedPagesAreDirty) {
+  const auto memory = make(16_MiB);
+  memory->record_host_writes(true);
+  ASSERT_TRUE(memory->discard(Gpa{10 * kPageSize + 5}, ByteCount{3 * kPageSize}));
+  DirtyBitmap dirty(memory->page_count());
+  memory->drain_host_writes(dirty);
+  EXPECT_EQ(dirty.count(), 2u);
+  EXPECT_TRUE(dirty.test(PageIndex{11}) && dirty.test(PageIndex{12}));
+}
+
+TEST(GuestMemory, DiscardKeepsToHugePages) {
+  auto memory = GuestMemory::create({.size = 16_MiB, .hugepage_size = 2_MiB});
+  if (!memory) GTEST_SKIP() << memory.error().message;
+  ASSERT_TRUE((*memory)->write(Gpa{0}, bytes(8 << 20, 1)));
+  ASSERT_TRUE((*memory)->discard(Gpa{kPageSize}, 4_MiB));
+  for (const uint64_t kept : {uint64_t{0}, (2_MiB).value - 1, (4_MiB).value})
+    EXPECT_EQ((*memory)->at(Gpa{kept}, ByteCount{1})->front(), std::byte{1}) << kept;
+  EXPECT_EQ((*memory)->at(Gpa{(2_MiB).value}, ByteCount{1})->front(), std::byte{0});
 }
 
 TEST(GuestMemory, PreallocTouchesEverything) {

@@ -1,5 +1,6 @@
 #include "vmm/memory/guest_memory.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -182,6 +183,24 @@ std::vector<PageRange> GuestMemory::touched() const {
     position = hole;
   }
   return ranges;
+}
+
+Result<> GuestMemory::discard(Gpa gpa, ByteCount size) {
+  GODWIT_ASSIGN(const auto bytes, at(gpa, size));
+  const uint64_t unit = std::max<uint64_t>(config_.hugepage_size.value, kPageSize);
+  // Of the file, which the regions follow one another in.
+  const auto offset = static_cast<uint64_t>(bytes.data() - base());
+  const uint64_t start = (offset + unit - 1) / unit * unit;
+  const uint64_t end = (offset + size.value) / unit * unit;
+  if (start >= end) return {};
+  if (::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(start),
+                  static_cast<off_t>(end - start)) != 0)
+    return error_from_errno(
+        errno, fmt::format("cannot give {} bytes of guest memory at {:#x} back to the host",
+                           end - start, gpa.value));
+  // Marked after the change: who harvested in between has read either, and reads again.
+  mark_dirty(gpa + (start - offset), ByteCount{end - start});
+  return {};
 }
 
 Result<> GuestMemory::populate(PageRange range) {

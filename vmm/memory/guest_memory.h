@@ -85,6 +85,13 @@ class GuestMemory {
   // and reads as zeroes. With hugetlb every page counts as touched.
   [[nodiscard]] std::vector<PageRange> touched() const;
 
+  // Gives the host what it backs [gpa, gpa + size) with: the pages read as zeroes, are no longer
+  // touched(), and are marked dirty, so that a migration in progress sends the zeroes. Pages of the
+  // host (of hugepage_size with hugetlb) that lie only partly in the range stay as they are. With
+  // hugetlb a page goes back to the host's pool, which must still have one when the guest wants it
+  // again. Errors: a range outside RAM; the host refuses. Any thread.
+  Result<> discard(Gpa gpa, ByteCount size);
+
   // Populates [first, first + count) for writing (MADV_POPULATE_WRITE). Errors: no memory left.
   Result<> populate(PageRange range);
 
