@@ -153,8 +153,16 @@ std::unique_ptr<ConsoleBackend> Board::retire(std::unique_ptr<Board> board) {
   return console;
 }
 
+virtio::Balloon* Board::balloon() {
+  for (const auto& device : parts_->virtio) {
+    if (auto* const balloon = dynamic_cast<virtio::Balloon*>(&device->model())) return balloon;
+  }
+  return nullptr;
+}
+
 void Board::shut_down(Unsent unsent) noexcept {
   parts_->console->shut_down(unsent);
+  for (const auto& device : parts_->virtio) device->model().shut_down(unsent == Unsent::kDiscard);
   parts_->timer.stop();
 }
 

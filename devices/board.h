@@ -11,20 +11,24 @@
 //   6 | pci-root     | 0xcf8..0xcff       |     only with one of those below; also ECAM and window
 //     | virtio-blk   | PCI                | MSI-X, one for each --disk
 //     | virtio-net   | PCI                | MSI-X, one for each --net
-//     | virtio-rng   | PCI                | MSI-X
+//     | virtio-rng, -console, -vsock,        |
+//     | -balloon     | PCI                | MSI-X
 //
 // PCI devices have the slots 1, 2, ... in this order. The order, the types and the instances are
 // part of the wire. Port 0x61 and the PIT's 0x40..0x43 are KVM's own (KVM_CREATE_PIT2 with
 // KVM_PIT_SPEAKER_DUMMY).
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "devices/block/config.h"
 #include "devices/console/config.h"
 #include "devices/net/net_config.h"
+#include "devices/virtio/balloon.h"
 #include "devices/virtio/model.h"
+#include "devices/virtio/vsock/vsock.h"
 #include "vmm/base/error.h"
 #include "vmm/io/io_handler.h"
 #include "vmm/machine.h"
@@ -37,6 +41,9 @@ struct BoardConfig {
   std::vector<DiskConfig> disks;
   std::vector<NetConfig> nets;
   bool rng = false;
+  std::optional<ConsoleConfig> virtio_console;
+  std::optional<virtio::VsockConfig> vsock;
+  bool balloon = false;
 };
 
 // What every board has, in its order.
@@ -56,8 +63,8 @@ class BoardDevices {
   std::vector<std::unique_ptr<virtio::Model>> models_;
 };
 
-// Turns on in `config` the devices that need nothing of the host (virtio-rng), as far as the guest
-// that is to come has them.
+// Turns on in `config` the devices that need nothing of the host (virtio-rng, -balloon, -console to
+// nowhere), as far as the guest that is to come has them.
 void adopt_devices(const std::vector<vmm::DeviceDescription>& source, BoardConfig& config);
 
 // Why a guest with the devices `source` cannot run on a machine with the devices `here`, one
@@ -95,6 +102,8 @@ class Board {
   // Ends the board of a machine whose place another one takes. The console, with what it has not
   // sent yet and whoever is connected to it, goes on to that one's board. No vCPU may run any more.
   static std::unique_ptr<ConsoleBackend> retire(std::unique_ptr<Board> board);
+  // Null without one.
+  [[nodiscard]] virtio::Balloon* balloon();
 
   // Ends the devices' own threads; no interrupt is raised afterwards. No vCPU may run any more.
   // `unsent`: kSend when the guest ended here, kDiscard when it runs elsewhere and took its unsent

@@ -5,6 +5,7 @@
 #include "devices/pci/pci_spec.h"
 #include "devices/places.h"
 #include "devices/virtio/block.h"
+#include "devices/virtio/console.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/rng.h"
 
@@ -70,6 +71,16 @@ Result<> check_ids(const std::vector<Config>& configs, std::string_view what) {
   return {};
 }
 
+Result<> check_consoles(const BoardConfig& config) {
+  const bool both_on_stdio = config.virtio_console &&
+                             config.virtio_console->kind == ConsoleKind::kStdio &&
+                             config.serial.kind == ConsoleKind::kStdio;
+  if (!both_on_stdio) return {};
+  return make_error(Errc::kInvalidArgument,
+                    "--virtio-console stdio: the serial port is on this terminal already; say "
+                    "--serial null or another place for one of the two");
+}
+
 }  // namespace
 
 std::vector<virtio::PciPlace> places_of(const std::vector<std::unique_ptr<virtio::Model>>& models) {
@@ -93,6 +104,17 @@ Result<BoardDevices> BoardDevices::open(const BoardConfig& config) {
     devices.models_.push_back(std::move(opened));
   }
   if (config.rng) devices.models_.push_back(std::make_unique<virtio::Rng>());
+  if (config.virtio_console) {
+    GODWIT_TRY(check_consoles(config));
+    auto console = open_console(*config.virtio_console);
+    if (!console) return console.error().with_context("--virtio-console");
+    devices.models_.push_back(std::make_unique<virtio::Console>(std::move(*console)));
+  }
+  if (config.vsock) {
+    GODWIT_ASSIGN(auto vsock, virtio::Vsock::open(*config.vsock));
+    devices.models_.push_back(std::move(vsock));
+  }
+  if (config.balloon) devices.models_.push_back(std::make_unique<virtio::Balloon>());
   if (devices.models_.size() >= pci::kSlots)
     return make_error(Errc::kInvalidArgument, "{} virtio devices: there are slots for {}",
                       devices.models_.size(), pci::kSlots - 1);
@@ -120,6 +142,8 @@ std::vector<DeviceDescription> BoardDevices::describe() const {
 void adopt_devices(const std::vector<DeviceDescription>& source, BoardConfig& config) {
   for (const DeviceDescription& device : source) {
     if (device.type == "virtio-rng") config.rng = true;
+    if (device.type == "virtio-balloon") config.balloon = true;
+    if (device.type == "virtio-console" && !config.virtio_console) config.virtio_console.emplace();
   }
 }
 

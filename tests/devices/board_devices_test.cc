@@ -8,6 +8,7 @@
 #include "devices/post_port.h"
 #include "devices/rtc_cmos.h"
 #include "devices/serial_16550.h"
+#include "tests/devices/console_fixture.h"
 #include "tests/devices/fakes.h"
 
 namespace godwit::devices {
@@ -74,6 +75,48 @@ TEST(CompareDevices, ADeviceNamedTwiceIsNoFit) {
   source.push_back(source.front());
   EXPECT_THAT(compare_devices(source, board_devices()),
               ElementsAre(HasSubstr("twice"), HasSubstr("twice")));
+}
+
+TEST(AdoptDevices, WhatNeedsNothingOfTheHostComesAlong) {
+  BoardConfig config;
+  config.rng = config.balloon = true;
+  config.virtio_console = ConsoleConfig{ConsoleKind::kNull, {}};
+  const auto source = BoardDevices::open(config).value().describe();
+  BoardConfig here;
+  adopt_devices(source, here);
+  EXPECT_TRUE(here.rng && here.balloon && here.virtio_console);
+  EXPECT_THAT(compare_devices(source, BoardDevices::open(here).value().describe()), IsEmpty());
+}
+
+TEST(AdoptDevices, AConsoleThatIsNamedHereStays) {
+  BoardConfig here;
+  here.virtio_console = ConsoleConfig{ConsoleKind::kPty, {}};
+  adopt_devices({{"virtio-console", 0, 1, "slot=1"}}, here);
+  EXPECT_EQ(here.virtio_console->kind, ConsoleKind::kPty);
+}
+
+TEST(AdoptDevices, ASocketDeviceMustBeNamedHereWithTheSameCid) {
+  const TemporaryDirectory directory;
+  BoardConfig config;
+  config.vsock = virtio::VsockConfig{.cid = 5, .path = directory.file("a")};
+  const auto source = BoardDevices::open(config).value().describe();
+  BoardConfig here;
+  adopt_devices(source, here);
+  EXPECT_THAT(compare_devices(source, BoardDevices::open(here).value().describe()),
+              testing::Contains(HasSubstr("virtio-vsock #0: the source has it")));
+  here.vsock = virtio::VsockConfig{.cid = 6, .path = directory.file("b")};
+  EXPECT_THAT(
+      compare_devices(source, BoardDevices::open(here).value().describe()),
+      ElementsAre(HasSubstr("virtio-vsock #0: cid is 5 at the source and 6 at the target")));
+}
+
+TEST(BoardDevices, TwoConsolesOnOneTerminalAreRefused) {
+  BoardConfig config;
+  config.serial.kind = ConsoleKind::kStdio;
+  config.virtio_console = ConsoleConfig{ConsoleKind::kStdio, {}};
+  const auto refused = BoardDevices::open(config);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("--serial null"));
 }
 
 }  // namespace

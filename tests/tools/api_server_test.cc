@@ -4,6 +4,7 @@
 #include <list>
 
 #include "tests/tools/api_fixture.h"
+#include "tools/godwit/api/messages.h"
 #include "tools/godwit/text/json_text.h"
 
 namespace godwit::tools {
@@ -52,6 +53,19 @@ TEST_F(ApiTest, UnknownOutcomeNeedsAFencedResume) {
   EXPECT_EQ(guest.state, GuestState::kRunning);
   EXPECT_EQ(client().put("vm.resume", {{"fenced", 1}}).error().code, Errc::kInvalidArgument);
   EXPECT_EQ(client().put("vm.resume", {{"force", true}}).error().code, Errc::kInvalidArgument);
+}
+
+TEST_F(ApiTest, AsksForMemoryBack) {
+  ASSERT_TRUE(client().put("vm.resize-balloon", {{"size", 32 << 20}}));
+  const auto info = guest_info_from_json(*client().get("vm.info"));
+  ASSERT_TRUE(info && info->balloon);
+  EXPECT_EQ(info->balloon->target, 32_MiB);
+  EXPECT_EQ(info->balloon->actual, 64_MiB);
+  EXPECT_EQ(info->balloon->free, 4096u);
+  EXPECT_FALSE(info->balloon->available);
+  for (const boost::json::object& bad : std::vector<boost::json::object>{
+           {}, {{"size", -1}}, {{"size", "1G"}}, {{"size", 65 << 20}}, {{"size", 1}, {"x", 1}}})
+    EXPECT_EQ(client().put("vm.resize-balloon", bad).error().code, Errc::kInvalidArgument);
 }
 
 TEST_F(ApiTest, OneConnectionServesManyRequests) {

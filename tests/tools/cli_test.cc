@@ -84,8 +84,8 @@ TEST_F(Cli, UsageErrorsEndWithTwoAndSayWhatIsWrong) {
 
 TEST_F(Cli, CommandsForAnInstanceThatIsNotThereEndWithThree) {
   for (const char* command :
-       {"info ghost", "pause ghost", "resume ghost", "resume ghost --fenced", "stop ghost",
-        "cancel ghost", "migrate ghost tcp://127.0.0.1:1 --plaintext"}) {
+       {"info ghost", "pause ghost", "resume ghost", "resume ghost --fenced", "balloon ghost 64M",
+        "stop ghost", "cancel ghost", "migrate ghost tcp://127.0.0.1:1 --plaintext"}) {
     const Outcome outcome = godwit(command);
     EXPECT_EQ(outcome.status, 3) << command;
     EXPECT_NE(outcome.err.find("no instance"), std::string::npos) << outcome.err;
@@ -118,8 +118,8 @@ TEST_F(Cli, MigrateWithJsonPrintsOneObjectForAWrongCommandLineToo) {
 
 TEST_F(Cli, EveryCommandHasAManualPage) {
   for (const char* command :
-       {"run", "receive", "migrate", "list", "info", "pause", "resume", "stop", "cancel", "check",
-        "cpu-baseline", "certs", "version", "completion"}) {
+       {"run", "receive", "migrate", "list", "info", "pause", "resume", "balloon", "stop", "cancel",
+        "check", "cpu-baseline", "certs", "version", "completion"}) {
     const Outcome outcome = godwit(std::string(command) + " --help");
     EXPECT_EQ(outcome.status, 0);
     for (const char* section :

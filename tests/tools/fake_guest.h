@@ -22,6 +22,7 @@ class FakeGuest final : public Guest {
     info.console = "null";
     info.dirty_tracking = "dirty-log";
     info.uptime = std::chrono::milliseconds(1500);
+    info.balloon = {.target = ByteCount{balloon.load()}, .actual = 64_MiB, .free = 4096};
     return info;
   }
   Result<> pause() override {
@@ -42,6 +43,11 @@ class FakeGuest final : public Guest {
   }
   Result<> shut_down() override {
     state = GuestState::kShutDown;
+    return {};
+  }
+  Result<> resize_balloon(ByteCount memory) override {
+    if (memory > 64_MiB) return make_error(Errc::kInvalidArgument, "it has 64 MiB");
+    balloon = memory.value;
     return {};
   }
   Result<> send_migration(const MigrationRequest& request) override {
@@ -93,6 +99,7 @@ class FakeGuest final : public Guest {
   std::atomic<GuestState> state{GuestState::kRunning};
   std::atomic<int> cancels{0};
   std::atomic<int> presses{0};
+  std::atomic<uint64_t> balloon{(64_MiB).value};
   std::vector<MigrationRequest> requests;
 
  private:

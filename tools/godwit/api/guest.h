@@ -25,6 +25,14 @@ enum class GuestState {
 // "receiving", "running", "paused", "migrated", "unknown", "shutdown".
 std::string_view state_name(GuestState state);
 
+// What a guest with a balloon has of its memory.
+struct BalloonInfo {
+  ByteCount target;              // that it was asked to get along with
+  ByteCount actual;              // that it gets along with now
+  std::optional<uint64_t> free;  // bytes, as the guest said last
+  std::optional<uint64_t> available;
+};
+
 struct GuestInfo {
   std::string name;
   pid_t pid = 0;
@@ -36,6 +44,7 @@ struct GuestInfo {
   std::string dirty_tracking;
   std::string listen;    // where it waits for a guest; empty otherwise
   Nanoseconds uptime{};  // since the guest was started or arrived here
+  std::optional<BalloonInfo> balloon;
 };
 
 // What `vm.send-migration` asks for.
@@ -69,6 +78,9 @@ class Guest {
   virtual Result<> press_power_button() = 0;
   // Ends the guest; the process follows.
   virtual Result<> shut_down() = 0;
+  // Asks the guest to get along with that much memory; it does so as it can. Errors: no balloon; a
+  // size that cannot be.
+  virtual Result<> resize_balloon(ByteCount memory) = 0;
   // Starts a migration and returns; its end is told by migration().
   virtual Result<> send_migration(const MigrationRequest& request) = 0;
   virtual Result<> cancel_migration() = 0;

@@ -40,6 +40,12 @@ void info_fields(Archive& archive, GuestInfo& info) {
   archive.value("dirty-tracking", info.dirty_tracking);
   archive.value("listen", info.listen);
   archive.value("uptime", info.uptime);
+  archive.optional_object("balloon", info.balloon, [](auto& inner, BalloonInfo& balloon) {
+    inner.value("target", balloon.target.value);
+    inner.value("actual", balloon.actual.value);
+    inner.optional("free", balloon.free);
+    inner.optional("available", balloon.available);
+  });
   if constexpr (Archive::kReads) {
     info.pid = static_cast<pid_t>(pid);
     if (auto parsed = parse_name(kStates, state, "state")) info.state = *parsed;

@@ -103,6 +103,23 @@ ApiAnswer shut_down(Guest& guest, const ApiRequest& request) {
   return empty_answer(guest.shut_down());
 }
 
+Result<ByteCount> size_of(const ApiRequest& request) {
+  GODWIT_ASSIGN(const json::object body, body_of(request));
+  const json::value* const size = body.if_contains("size");
+  boost::system::error_code problem;
+  const uint64_t bytes = size != nullptr ? size->to_number<uint64_t>(problem) : 0;
+  if (size == nullptr || problem || body.size() != 1)
+    return make_error(Errc::kInvalidArgument,
+                      "vm.resize-balloon takes one field: 'size', a whole number of bytes");
+  return ByteCount{bytes};
+}
+
+ApiAnswer resize_balloon(Guest& guest, const ApiRequest& request) {
+  const auto size = size_of(request);
+  if (!size) return error_answer(size.error());
+  return empty_answer(guest.resize_balloon(*size));
+}
+
 ApiAnswer send_migration(Guest& guest, const ApiRequest& request) {
   const auto body = body_of(request);
   if (!body) return error_answer(body.error());
@@ -123,25 +140,20 @@ ApiAnswer migration_status(Guest& guest, const ApiRequest&) {
   return json_answer(to_json(guest.migration()));
 }
 
-constexpr std::array<ApiRoute, 9> kRoutes{{{"GET", "vmm.ping"},
-                                           {"GET", "vm.info"},
-                                           {"PUT", "vm.pause"},
-                                           {"PUT", "vm.resume"},
-                                           {"PUT", "vm.power-button"},
-                                           {"PUT", "vm.shutdown"},
-                                           {"PUT", "vm.send-migration"},
-                                           {"PUT", "vm.cancel-migration"},
-                                           {"GET", "vm.migration"}}};
+constexpr std::array<ApiRoute, 10> kRoutes{{{"GET", "vmm.ping"},
+                                            {"GET", "vm.info"},
+                                            {"PUT", "vm.pause"},
+                                            {"PUT", "vm.resume"},
+                                            {"PUT", "vm.power-button"},
+                                            {"PUT", "vm.shutdown"},
+                                            {"PUT", "vm.resize-balloon"},
+                                            {"PUT", "vm.send-migration"},
+                                            {"PUT", "vm.cancel-migration"},
+                                            {"GET", "vm.migration"}}};
 using Handler = ApiAnswer (*)(Guest&, const ApiRequest&);
-constexpr std::array<Handler, kRoutes.size()> kHandlers{ping,
-                                                        info,
-                                                        pause,
-                                                        resume,
-                                                        press_power_button,
-                                                        shut_down,
-                                                        send_migration,
-                                                        cancel_migration,
-                                                        migration_status};
+constexpr std::array<Handler, kRoutes.size()> kHandlers{
+    ping,      info,           pause,          resume,           press_power_button,
+    shut_down, resize_balloon, send_migration, cancel_migration, migration_status};
 
 }  // namespace
 

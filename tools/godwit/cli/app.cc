@@ -52,6 +52,7 @@ void add_commands(CLI::App& app, Action& action) {
   add_info_command(app, action);
   add_pause_command(app, action);
   add_resume_command(app, action);
+  add_balloon_command(app, action);
   add_stop_command(app, action);
   add_cancel_command(app, action);
   add_check_command(app, action);

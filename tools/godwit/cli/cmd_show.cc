@@ -103,6 +103,14 @@ std::string field(std::string_view label, const std::string& value) {
   return fmt::format("{:<16}{}\n", label, value);
 }
 
+std::string describe_balloon(const BalloonInfo& balloon) {
+  std::string text = fmt::format("the guest gets along with {}", format_size(balloon.actual.value));
+  if (balloon.target != balloon.actual)
+    text += fmt::format(" and was asked to with {}", format_size(balloon.target.value));
+  if (balloon.free) text += fmt::format("; {} are free", format_size(*balloon.free));
+  return text;
+}
+
 std::string describe(const GuestInfo& info, const json::object& migration) {
   std::string text = field("name", info.name) +
                      field("state", std::string(state_name(info.state))) +
@@ -113,6 +121,7 @@ std::string describe(const GuestInfo& info, const json::object& migration) {
     text += field("memory", format_size(info.memory.value));
     text +=
         field("kernel", info.kernel.empty() ? "(arrived by migration)" : printable(info.kernel));
+    if (info.balloon) text += field("balloon", describe_balloon(*info.balloon));
     text += field("console", or_dash(info.console));
     text += field("dirty tracking", or_dash(info.dirty_tracking));
     text += field("uptime here", format_duration(info.uptime));

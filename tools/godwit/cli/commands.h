@@ -21,6 +21,7 @@ void add_list_command(CLI::App& app, Action& action);
 void add_info_command(CLI::App& app, Action& action);
 void add_pause_command(CLI::App& app, Action& action);
 void add_resume_command(CLI::App& app, Action& action);
+void add_balloon_command(CLI::App& app, Action& action);
 void add_stop_command(CLI::App& app, Action& action);
 void add_cancel_command(CLI::App& app, Action& action);
 void add_check_command(CLI::App& app, Action& action);

@@ -165,6 +165,38 @@ void add_device_options(CLI::App& command, devices::BoardConfig& devices) {
   add_net_option(command, devices.nets);
   command.add_flag("--rng", devices.rng,
                    "Gives the guest a source of random numbers (virtio-rng) that this host fills.");
+  command
+      .add_option_function<std::string>(
+          "--virtio-console",
+          [&devices](const std::string& text) {
+            const auto console = devices::parse_console(text == "none" ? "null" : text);
+            if (!console) throw CLI::ValidationError("--virtio-console", console.error().message);
+            devices.virtio_console = *console;
+          },
+          "Gives the guest a second console (virtio-console, hvc0 to Linux) that leads where "
+          "--serial could: stdio, file=PATH, unix=PATH, pty, null or none. Received without this "
+          "option, a guest that has one keeps it and it leads nowhere.")
+      ->type_name("WHERE");
+  command
+      .add_option_function<std::string>(
+          "--vsock",
+          [&devices](const std::string& text) {
+            const auto vsock = devices::virtio::parse_vsock(text);
+            if (!vsock) throw CLI::ValidationError("--vsock", vsock.error().message);
+            devices.vsock = *vsock;
+          },
+          "Gives the guest a socket device (virtio-vsock) whose other end is a Unix socket of this "
+          "host: a program connects to PATH, writes 'CONNECT PORT' and a newline, and reads 'OK' "
+          "when the guest has accepted at that port; what the guest connects to, port P of CID 2, "
+          "is the socket PATH_P. Streams do not move with the guest: after a migration it sees "
+          "them reset. The CID must be the same at the target.")
+      ->type_name("cid=N,path=PATH");
+  command.add_flag(
+      "--balloon", devices.balloon,
+      "Gives the guest a balloon (virtio-balloon): `godwit balloon` asks it for memory "
+      "back, and pages that it does not use are given back to the host by themselves "
+      "and do not travel in a migration. Received without this option, a guest that "
+      "has one keeps it.");
 }
 
 void add_dirty_tracking_option(CLI::App& command, DirtyTracking& tracking) {

@@ -1,8 +1,10 @@
 // A machine as the VMM process owns it: what migration sees, and its end.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "tools/godwit/api/guest.h"
 #include "tools/godwit/process/boot_options.h"
 #include "vmm/machine.h"
 
@@ -18,6 +20,13 @@ class GuestMachine : public vmm::Machine {
   // is ready to run; its console is this one's, with whoever is connected to it. Errors: the host
   // has not got what it takes any more, or what is to be booted has changed.
   virtual Result<std::unique_ptr<GuestMachine>> reboot(const BootOptions& boot) = 0;
+  // Any thread. Nothing without a balloon.
+  [[nodiscard]] virtual std::optional<BalloonInfo> balloon() { return {}; }
+  // As Guest::resize_balloon.
+  virtual Result<> resize_balloon(ByteCount) {
+    return make_error(Errc::kPrecondition,
+                      "this guest has no balloon: it must be started with --balloon");
+  }
   // Stops the vCPUs for good, then the devices. `elsewhere`: the guest goes on at the target of a
   // migration, so nothing of it may come out here any more.
   virtual void shut_down(bool elsewhere) noexcept = 0;

@@ -91,6 +91,7 @@ GuestInfo HostedGuest::info() {
   if (booted_here_) info.kernel = config_.reboot.boot.kernel;
   info.listen = listen_;
   if (machine_) info.uptime = now() - started_;
+  if (machine_) info.balloon = machine_->balloon();
   return info;
 }
 
@@ -167,6 +168,11 @@ Result<> HostedGuest::shut_down() {
   // Answered first: the ending closes the API.
   loop_.post([this] { end({0, "stopped by request"}); });
   return {};
+}
+
+Result<> HostedGuest::resize_balloon(ByteCount memory) {
+  GODWIT_TRY(expect_guest());
+  return machine_->resize_balloon(memory);
 }
 
 Result<> HostedGuest::send_migration(const MigrationRequest& request) {

@@ -65,6 +65,7 @@ class HostedGuest final : public Guest, public vmm::GuestEvents {
   Result<> resume(bool fenced) override;
   Result<> press_power_button() override;
   Result<> shut_down() override;
+  Result<> resize_balloon(ByteCount memory) override;
   Result<> send_migration(const MigrationRequest& request) override;
   Result<> cancel_migration() override;
   MigrationNews migration() override { return news_.latest(); }

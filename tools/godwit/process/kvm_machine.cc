@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "bench/workload/workload.h"
 #include "tools/godwit/text/units.h"
 #include "vmm/boot/image.h"
@@ -69,6 +71,34 @@ Result<> KvmMachine::boot(const BootOptions& options) {
   return vm_->start_at(entry);
 }
 
+std::optional<BalloonInfo> KvmMachine::balloon() {
+  devices::virtio::Balloon* const balloon = board_ ? board_->balloon() : nullptr;
+  if (balloon == nullptr) return {};
+  const uint64_t pages = vm_->memory().page_count();
+  const auto without = [pages](uint64_t given) {  // `given` is what the guest says
+    return ByteCount{(pages - std::min(pages, given)) << kPageShift};
+  };
+  BalloonInfo info{.target = without(balloon->target()), .actual = without(balloon->actual())};
+  const auto statistics = balloon->statistics();
+  if (statistics.free) info.free = statistics.free->value;
+  if (statistics.available) info.available = statistics.available->value;
+  return info;
+}
+
+Result<> KvmMachine::resize_balloon(ByteCount memory) {
+  devices::virtio::Balloon* const balloon = board_ ? board_->balloon() : nullptr;
+  if (balloon == nullptr) return GuestMachine::resize_balloon(memory);
+  const ByteCount all = vm_->memory().size();
+  if (memory < vmm::kMinGuestMemory || memory > all)
+    return make_error(Errc::kInvalidArgument,
+                      "the guest cannot be asked to get along with {}: it has {}, and {} is the "
+                      "least",
+                      format_size(memory.value), format_size(all.value),
+                      format_size(vmm::kMinGuestMemory.value));
+  balloon->set_target(static_cast<uint32_t>((all - memory).value >> kPageShift));
+  return {};
+}
+
 void KvmMachine::shut_down(bool elsewhere) noexcept {
   if (vm_) vm_->shut_down();
   if (board_) board_->shut_down(elsewhere ? devices::Unsent::kDiscard : devices::Unsent::kSend);
@@ -78,7 +108,9 @@ Result<std::unique_ptr<KvmMachineFactory>> KvmMachineFactory::make(const Receive
                                                                    MachineEvents events) {
   std::unique_ptr<KvmMachineFactory> factory(new KvmMachineFactory(options, std::move(events)));
   // What is missing on this host is said now and not when the guest comes.
-  GODWIT_TRY(devices::BoardDevices::open(options.devices));
+  devices::BoardConfig board = options.devices;
+  GODWIT_ASSIGN(board.serial, devices::parse_console(options.console));
+  GODWIT_TRY(devices::BoardDevices::open(board));
   if (options.memory.size.value != 0) {
     GODWIT_ASSIGN(factory->prepared_, vmm::GuestMemory::create(options.memory));
   }
@@ -98,6 +130,7 @@ std::unique_ptr<vmm::GuestMemory> KvmMachineFactory::take_prepared(ByteCount wan
 Result<std::unique_ptr<vmm::Machine>> KvmMachineFactory::create(
     const vmm::MachineDescription& wanted) {
   MachineConfig config{.console = options_.console, .devices = options_.devices};
+  GODWIT_ASSIGN(config.devices.serial, devices::parse_console(config.console));
   devices::adopt_devices(wanted.devices, config.devices);
   MachineParts parts{.arriving = true};
   GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(config.devices));

@@ -47,6 +47,8 @@ class KvmMachine final : public GuestMachine {
   [[nodiscard]] std::string console() const override { return console_; }
   bool press_power_button() override { return board_->press_power_button(); }
   Result<std::unique_ptr<GuestMachine>> reboot(const BootOptions& boot) override;
+  [[nodiscard]] std::optional<BalloonInfo> balloon() override;
+  Result<> resize_balloon(ByteCount memory) override;
   void shut_down(bool elsewhere) noexcept override;
 
   [[nodiscard]] vmm::MachineDescription describe() const override { return vm_->describe(); }
