@@ -13,29 +13,10 @@
 #include "devices/rtc_cmos.h"
 #include "devices/serial_16550.h"
 #include "tests/devices/fakes.h"
+#include "tests/fuzz/fuzz_input.h"
 
 namespace godwit::devices {
 namespace {
-
-class FuzzInput {
- public:
-  explicit FuzzInput(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  [[nodiscard]] bool empty() const { return bytes_.empty(); }
-  uint8_t u8() {
-    if (bytes_.empty()) return 0;
-    const auto value = std::to_integer<uint8_t>(bytes_.front());
-    bytes_ = bytes_.subspan(1);
-    return value;
-  }
-  std::span<const std::byte> take(size_t n) {
-    const auto taken = bytes_.first(std::min(n, bytes_.size()));
-    bytes_ = bytes_.subspan(taken.size());
-    return taken;
-  }
-
- private:
-  std::span<const std::byte> bytes_;
-};
 
 void require(bool condition, const char* what) {
   if (condition) return;
