@@ -10,6 +10,7 @@
 #include "devices/post_port.h"
 #include "devices/rtc_cmos.h"
 #include "devices/serial_16550.h"
+#include "devices/virtio/console.h"
 #include "devices/virtio/pci_device.h"
 #include "vmm/base/check.h"
 #include "vmm/boot/boot_layout.h"
@@ -151,6 +152,14 @@ std::unique_ptr<ConsoleBackend> Board::retire(std::unique_ptr<Board> board) {
   auto console = std::move(board->parts_->console);
   board.reset();  // its serial port lets go of the console
   return console;
+}
+
+std::string Board::virtio_console_path() const {
+  for (const auto& device : parts_->virtio) {
+    if (const auto* const console = dynamic_cast<virtio::Console*>(&device->model()))
+      return console->backend().path();
+  }
+  return {};
 }
 
 virtio::Balloon* Board::balloon() {

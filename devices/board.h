@@ -91,6 +91,8 @@ class Board {
 
   // Where a user finds the serial console: the pty's name, the socket, the file; else empty.
   [[nodiscard]] std::string console_path() const;
+  // The same of virtio-console.
+  [[nodiscard]] std::string virtio_console_path() const;
   [[nodiscard]] ConsoleCounters console_counters() const;
   // False: the guest has not enabled the button's event, so nothing was pressed. Any thread.
   bool press_power_button();

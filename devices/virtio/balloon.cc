@@ -117,8 +117,8 @@ void Balloon::resume(unsigned) {
 
 void Balloon::woken() {
   if (tell_target_.exchange(false)) transport_->config_changed();
-  for (uint16_t q = 0; q < unfinished_.size(); ++q) {
-    if (std::exchange(unfinished_[q], false)) notified(q);
+  for (size_t q = 0; q < unfinished_.size(); ++q) {
+    if (std::exchange(unfinished_[q], false)) notified(static_cast<uint16_t>(q));
   }
   if (wants_statistics_.exchange(false) && role_of(kStatisticsQueue) == Role::kStatistics)
     ask_statistics(kStatisticsQueue);

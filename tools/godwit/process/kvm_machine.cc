@@ -41,6 +41,9 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::create(const MachineConfig& conf
                 devices::Board::create(*machine->vm_, board, std::move(*parts.devices),
                                        events.guest, parts.arriving, std::move(parts.console)));
   machine->console_ = describe_console(config.console, machine->board_->console_path());
+  // A pty's name is nowhere else.
+  const std::string second = machine->board_->virtio_console_path();
+  if (!second.empty()) spdlog::info("the guest's virtio console is at {}", second);
   return machine;
 }
 
