@@ -11,6 +11,7 @@
 #include "devices/rtc_cmos.h"
 #include "devices/serial_16550.h"
 #include "devices/virtio/console.h"
+#include "devices/virtio/net.h"
 #include "devices/virtio/pci_device.h"
 #include "vmm/base/check.h"
 #include "vmm/boot/boot_layout.h"
@@ -64,6 +65,7 @@ struct Board::Parts {
   std::unique_ptr<vmm::Doorbells> doorbells;
   std::unique_ptr<pci::Root> pci;
   std::vector<std::unique_ptr<virtio::PciDevice>> virtio;
+  std::vector<const virtio::Net*> nets;  // among those
   PortWindow i8042_data{i8042, kI8042DataPort};
   PortWindow i8042_command{i8042, kI8042CommandPort};
   PortWindow system_control{i8042, kSystemControlPort};
@@ -83,6 +85,8 @@ Result<> add_virtio(Board::Parts& parts, vmm::Vm& vm,
   const uint64_t guest_id = vm.describe().guest_id;
   for (size_t i = 0; i < models.size(); ++i) {
     GODWIT_TRY(models[i]->admit(guest_id, arriving));
+    if (const auto* net = dynamic_cast<const virtio::Net*>(models[i].get()))
+      parts.nets.push_back(net);
     parts.virtio.push_back(std::make_unique<virtio::PciDevice>(
         std::move(models[i]), places[i], vm.memory(), *parts.msi, *parts.doorbells));
     parts.pci->add(places[i].slot, *parts.virtio.back());
@@ -146,6 +150,12 @@ Result<Gpa> Board::write_firmware_tables(vmm::GuestMemory& memory) const {
   const auto tables = acpi::firmware_tables(parts_->firmware, vmm::kAcpiTables);
   GODWIT_TRY(memory.write(vmm::kAcpiTables, tables));
   return vmm::kAcpiTables;
+}
+
+std::vector<NetPort> Board::net_ports() const {
+  std::vector<NetPort> ports;
+  for (const virtio::Net* net : parts_->nets) ports.push_back(net->port());
+  return ports;
 }
 
 std::unique_ptr<ConsoleBackend> Board::retire(std::unique_ptr<Board> board) {

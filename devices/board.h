@@ -25,7 +25,7 @@
 
 #include "devices/block/config.h"
 #include "devices/console/config.h"
-#include "devices/net/net_config.h"
+#include "devices/net/net_port.h"
 #include "devices/virtio/balloon.h"
 #include "devices/virtio/model.h"
 #include "devices/virtio/vsock/vsock.h"
@@ -53,8 +53,10 @@ std::vector<vmm::DeviceDescription> board_devices();
 // the machine does, so that what is missing on this host is known before a guest comes.
 class BoardDevices {
  public:
-  // Errors name the option and what is wrong with it.
-  static Result<BoardDevices> open(const BoardConfig& config);
+  // `nets`: the network interfaces, if they are open already (open_net_ports(),
+  // Board::net_ports()). Errors name the option and what is wrong with it.
+  static Result<BoardDevices> open(const BoardConfig& config,
+                                   std::optional<std::vector<NetPort>> nets = {});
   // All devices of the board, in their order.
   [[nodiscard]] std::vector<vmm::DeviceDescription> describe() const;
 
@@ -100,6 +102,9 @@ class Board {
   // Puts the ACPI tables that describe this board into guest memory, before a guest boots; where
   // their RSDP is goes to the kernel (BootRequest::acpi_rsdp). Errors: no RAM there.
   Result<Gpa> write_firmware_tables(vmm::GuestMemory& memory) const;
+
+  // What the next board of this guest needs to have the same network interfaces.
+  [[nodiscard]] std::vector<NetPort> net_ports() const;
 
   // Ends the board of a machine whose place another one takes. The console, with what it has not
   // sent yet and whoever is connected to it, goes on to that one's board. No vCPU may run any more.

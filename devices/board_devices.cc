@@ -91,18 +91,19 @@ std::vector<virtio::PciPlace> places_of(const std::vector<std::unique_ptr<virtio
   return places;
 }
 
-Result<BoardDevices> BoardDevices::open(const BoardConfig& config) {
+Result<BoardDevices> BoardDevices::open(const BoardConfig& config,
+                                        std::optional<std::vector<NetPort>> nets) {
   BoardDevices devices;
   GODWIT_TRY(check_ids(config.disks, "disk"));
   for (const DiskConfig& disk : config.disks) {
     GODWIT_ASSIGN(Disk opened, open_disk(disk));
     devices.models_.push_back(std::make_unique<virtio::Block>(std::move(opened)));
   }
-  GODWIT_TRY(check_ids(config.nets, "network interface"));
-  for (const NetConfig& net : config.nets) {
-    GODWIT_ASSIGN(auto opened, virtio::Net::open(net));
-    devices.models_.push_back(std::move(opened));
+  if (!nets) {
+    GODWIT_ASSIGN(nets, open_net_ports(config.nets));
   }
+  for (NetPort& net : *nets)
+    devices.models_.push_back(std::make_unique<virtio::Net>(std::move(net)));
   if (config.rng) devices.models_.push_back(std::make_unique<virtio::Rng>());
   if (config.virtio_console) {
     GODWIT_TRY(check_consoles(config));

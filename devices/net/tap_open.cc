@@ -23,10 +23,11 @@ Error not_found(const std::string& name, size_t queues) {
 }
 
 Error busy(const std::string& name) {
-  return make_error(Errc::kAlreadyExists,
-                    "tap interface '{}' is busy: another program has it open; stop that one or "
-                    "name another interface",
-                    name);
+  return make_error(
+      Errc::kAlreadyExists,
+      "tap interface '{}' is busy: another program has it open; stop that one or "
+      "name another interface (source and target of a move on one host need one each)",
+      name);
 }
 
 Error not_a_tap(const std::string& name, std::string_view what_it_is) {

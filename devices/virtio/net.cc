@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "devices/net/tap_backend.h"
 #include "devices/virtio/net_spec.h"
 #include "vmm/base/check.h"
 
@@ -29,19 +28,12 @@ NetOffloads offloads_of(uint64_t features) {
 
 }  // namespace
 
-Result<std::unique_ptr<Net>> Net::open(const NetConfig& config) {
-  GODWIT_ASSIGN(auto backend, TapBackend::open(config));
-  return std::make_unique<Net>(config, config.mac ? *config.mac : random_mac(), std::move(backend));
-}
-
-Net::Net(const NetConfig& config, MacAddress mac, std::unique_ptr<NetBackend> backend)
-    : id_(config.id),
-      mtu_(config.mtu),
-      announces_(config.announce),
-      backend_(std::move(backend)),
-      book_(mac),
-      own_mac_(mac),
-      control_{.mac = mac} {
+Net::Net(NetPort port)
+    : config_(std::move(port.config)),
+      backend_(std::move(port.backend)),
+      book_(port.mac),
+      own_mac_(port.mac),
+      control_{.mac = port.mac} {
   const size_t pairs = backend_->queue_pairs();
   GODWIT_CHECK(pairs >= 1 && pairs <= kMaxNetQueuePairs, "queue pairs of a network device");
   for (uint16_t i = 0; i < pairs; ++i)
@@ -49,9 +41,9 @@ Net::Net(const NetConfig& config, MacAddress mac, std::unique_ptr<NetBackend> ba
 }
 
 std::string Net::traits() const {
-  std::string text = fmt::format("id={};queues={};offload={}", id_, pairs_.size(),
+  std::string text = fmt::format("id={};queues={};offload={}", config_.id, pairs_.size(),
                                  backend_->offloads().checksum ? "on" : "off");
-  if (mtu_) text += fmt::format(";mtu={}", *mtu_);
+  if (config_.mtu) text += fmt::format(";mtu={}", *config_.mtu);
   return text;
 }
 
@@ -60,7 +52,7 @@ uint64_t Net::features() const {
   return kNetMac | kNetStatus | kNetMrgRxbuf | kNetCtrlVq | kNetCtrlMacAddr | kNetGuestAnnounce |
          feature_bits(host, kNetCsum, kNetHostTso4, kNetHostTso6, kNetHostEcn) |
          feature_bits(host, kNetGuestCsum, kNetGuestTso4, kNetGuestTso6, kNetGuestEcn) |
-         (host.checksum ? kNetCtrlGuestOffloads : 0) | (mtu_ ? kNetMtu : 0) |
+         (host.checksum ? kNetCtrlGuestOffloads : 0) | (config_.mtu ? kNetMtu : 0) |
          (pairs_.size() > 1 ? kNetMq : 0);
 }
 
@@ -82,6 +74,11 @@ uint16_t Net::control_queue() const {
 Net::Control Net::control() const {
   const std::lock_guard lock(mutex_);
   return control_;
+}
+
+NetPort Net::port() const {
+  const std::lock_guard lock(mutex_);
+  return {config_, own_mac_, backend_};
 }
 
 MacAddress Net::mac() const {
@@ -106,7 +103,7 @@ void Net::read_config(uint32_t offset, std::span<std::byte> data) const {
   put16(kNetConfigStatus,
         (control.link_up ? kNetLinkUp : 0u) | (control.announce ? kNetAnnounce : 0u));
   put16(kNetConfigPairs, static_cast<unsigned>(pairs_.size()));
-  put16(kNetConfigMtu, mtu_.value_or(0));
+  put16(kNetConfigMtu, config_.mtu.value_or(0));
   for (size_t i = 0; i < data.size(); ++i)
     data[i] = uint64_t{offset} + i < config.size() ? config[offset + i] : std::byte{0};
 }
@@ -143,7 +140,7 @@ void Net::reset_control() {
     book_.set_mac(own_mac_);
   }
   if (const auto done = backend_->set_active_pairs(1); !done)
-    spdlog::warn("network interface {}: {}", id_, done.error().message);
+    spdlog::warn("network interface {}: {}", config_.id, done.error().message);
   backend_->set_guest_offloads({});
 }
 
@@ -193,10 +190,11 @@ void Net::begin_announcing() {
     const std::lock_guard lock(mutex_);
     changed = !control_.link_up;
     control_.link_up = true;
-    if (announces_ && (features_ & kNetGuestAnnounce) != 0) changed = control_.announce = true;
+    if (config_.announce && (features_ & kNetGuestAnnounce) != 0)
+      changed = control_.announce = true;
   }
   if (transport_ == nullptr) return;
-  if (announces_) announcement_.start();
+  if (config_.announce) announcement_.start();
   if (changed) transport_->config_changed();
 }
 
@@ -206,8 +204,8 @@ void Net::link_gone() {
     if (!control_.link_up) return;
     control_.link_up = false;
   }
-  spdlog::warn("network interface {}: {} is gone from this host; the guest sees its link down", id_,
-               backend_->host_name());
+  spdlog::warn("network interface {}: {} is gone from this host; the guest sees its link down",
+               config_.id, backend_->host_name());
   if ((features_ & kNetStatus) != 0) transport_->config_changed();
 }
 

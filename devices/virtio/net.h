@@ -17,7 +17,7 @@
 #include <mutex>
 #include <vector>
 
-#include "devices/net/net_config.h"
+#include "devices/net/net_port.h"
 #include "devices/virtio/model.h"
 #include "devices/virtio/net_announcement.h"
 #include "devices/virtio/net_pair.h"
@@ -29,11 +29,8 @@ class Net final : public Model {
  public:
   static constexpr uint16_t kQueueSize = 256;
 
-  // Opens the host's interface. Without config.mac the guest gets a random one. Errors: open_tap().
-  static Result<std::unique_ptr<Net>> open(const NetConfig& config);
-  // Of `config` only id, mtu and announce count. Throws std::system_error when the host gives no
-  // descriptors.
-  Net(const NetConfig& config, MacAddress mac, std::unique_ptr<NetBackend> backend);
+  // Throws std::system_error when the host gives no descriptors.
+  explicit Net(NetPort port);
 
   [[nodiscard]] std::string_view type() const override { return "virtio-net"; }
   [[nodiscard]] uint16_t device_id() const override { return kNet; }
@@ -56,9 +53,10 @@ class Net final : public Model {
   Result<> load(ByteReader& in, uint16_t version) override;
 
   // For users.
-  [[nodiscard]] const std::string& id() const { return id_; }
-  [[nodiscard]] MacAddress mac() const;
+  [[nodiscard]] MacAddress mac() const;  // in use
   [[nodiscard]] const NetBackend& backend() const { return *backend_; }
+  // For the next device, once this one is gone.
+  [[nodiscard]] NetPort port() const;
   // How often a descriptor woke a thread, doorbells apart.
   [[nodiscard]] uint64_t wake_ups() const;
 
@@ -84,10 +82,8 @@ class Net final : public Model {
   void begin_announcing();
   void link_gone();
 
-  const std::string id_;
-  const std::optional<uint16_t> mtu_;
-  const bool announces_;
-  std::unique_ptr<NetBackend> backend_;
+  const NetConfig config_;
+  const std::shared_ptr<NetBackend> backend_;
   AddressBook book_;
   std::vector<std::unique_ptr<NetPair>> pairs_;
   NetAnnouncement announcement_;  // the first thread's

@@ -81,7 +81,7 @@ uint8_t Net::set_active_pairs(uint16_t pairs) {
   const uint16_t before = control().active_pairs;
   for (uint16_t i = pairs; i < before; ++i) activate(i, false);
   if (const auto done = backend_->set_active_pairs(pairs); !done) {
-    spdlog::warn("network interface {}: {}", id_, done.error().message);
+    spdlog::warn("network interface {}: {}", config_.id, done.error().message);
     for (uint16_t i = pairs; i < before; ++i) activate(i, true);
     return kNetError;
   }

@@ -38,13 +38,13 @@ Result<> Net::load(ByteReader& in, uint16_t) {
   GODWIT_TRY(in.finish());
   if (!own_mac.is_unicast() || !loaded.mac.is_unicast() || announce > 1 || link_up > 1 ||
       loaded.active_pairs == 0)
-    return make_error(Errc::kCorrupt, "network interface {}: a state that cannot be", id_);
+    return make_error(Errc::kCorrupt, "network interface {}: a state that cannot be", config_.id);
   if (loaded.active_pairs > pairs_.size() ||
       (loaded.guest_offloads & ~(features() & kNetGuestOffloads)) != 0)
     return make_error(Errc::kIncompatible,
                       "network interface {}: the guest uses {} queue pairs and the offloads {:#x}; "
                       "{} has {} and {:#x}",
-                      id_, loaded.active_pairs, loaded.guest_offloads, backend_->host_name(),
+                      config_.id, loaded.active_pairs, loaded.guest_offloads, backend_->host_name(),
                       pairs_.size(), features() & kNetGuestOffloads);
   loaded.announce = announce == 1;
   loaded.link_up = link_up == 1;

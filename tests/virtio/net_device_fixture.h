@@ -20,9 +20,10 @@ inline constexpr MacAddress kMac = {{0x52, 0x54, 0, 0, 0, 0x42}};
 struct NetHost {
   NetHost(std::shared_ptr<vmm::GuestMemory> m, const std::shared_ptr<Wire>& wire,
           const NetConfig& config, MacAddress mac = kMac, NetOffloads offloads = kAllOffloads)
-      : NetHost(std::move(m),
-                std::make_unique<Net>(config, mac, std::make_unique<WireBackend>(wire, offloads))) {
+      : NetHost(std::move(m), NetPort{config, mac, std::make_shared<WireBackend>(wire, offloads)}) {
   }
+  NetHost(std::shared_ptr<vmm::GuestMemory> m, NetPort port)
+      : NetHost(std::move(m), std::make_unique<Net>(std::move(port))) {}
   NetHost(std::shared_ptr<vmm::GuestMemory> m, std::unique_ptr<Net> model)
       : memory(std::move(m)),
         net(*model),

@@ -16,9 +16,12 @@ class NetTap : public NetworkTest {
   static constexpr Gpa kTx{8 << 20};
 
   void start(std::string_view options, uint64_t features, uint16_t queues = 3) {
-    auto net = Net::open(parse_net(options, "net0").value());
-    ASSERT_TRUE(net) << net.error().message;
-    host_ = std::make_unique<NetHost>(memory_, std::move(*net));
+    auto ports = open_net_ports({parse_net(options, "net0").value()});
+    ASSERT_TRUE(ports) << ports.error().message;
+    host_ = std::make_unique<NetHost>(memory_, ports->front());
+    start_driver(features, queues);
+  }
+  void start_driver(uint64_t features, uint16_t queues = 3) {
     driver_.emplace(host_->device, *memory_);
     host_->device.resume();
     driver_->start(features | kEventIdx | kIndirect | kNetCtrlVq, queues, 64);
@@ -110,11 +113,36 @@ TEST_F(NetTap, LyingHeadersAreTheKernelsToRefuse) {
 TEST_F(NetTap, TwoDevicesCannotShareATap) {
   ip("tuntap add dev t0 mode tap");
   start("tap=t0", 0);
-  const auto second = Net::open(parse_net("tap=t0", "net0").value());
+  const auto second = open_net_ports({parse_net("tap=t0", "net0").value()});
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().message, HasSubstr("busy"));
   host_.reset();
-  EXPECT_TRUE(Net::open(parse_net("tap=t0", "net0").value()));
+  EXPECT_TRUE(open_net_ports({parse_net("tap=t0", "net0").value()}));
+}
+
+// As when a guest reboots: the interface stays up, and what the guest is called.
+TEST_F(NetTap, TheNextDeviceHasTheSameInterface) {
+  start("tap=t0,create=on,queues=2", kNetMq | kNetMrgRxbuf, 5);
+  PacketSocket host("t0");
+  NetPort port = host_->net.port();
+  const MacAddress mac = host_->net.mac();
+  EXPECT_EQ(port.mac, mac);
+  host_.reset();
+  ASSERT_TRUE(exists("t0"));
+  host.send(numbered_frame(1));
+  host_ = std::make_unique<NetHost>(memory_, std::move(port));
+  EXPECT_EQ(host_->net.mac(), mac);
+  start_driver(kNetMq, 5);
+  add_buffers(0, 8, 1526);
+  host.send(numbered_frame(2));
+  EXPECT_EQ(guest_receives(), numbered_frame(2)) << "the other one was for the guest before";
+}
+
+TEST_F(NetTap, IdsAreUnique) {
+  const auto config = parse_net("tap=t0,create=on,id=a", "net0").value();
+  const auto ports = open_net_ports({config, config});
+  ASSERT_FALSE(ports);
+  EXPECT_THAT(ports.error().message, HasSubstr("two network interfaces have the id a"));
 }
 
 }  // namespace

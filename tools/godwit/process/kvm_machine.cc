@@ -54,9 +54,12 @@ KvmMachine::~KvmMachine() {
 
 Result<std::unique_ptr<GuestMachine>> KvmMachine::reboot(const BootOptions& boot) {
   vm_->shut_down();
+  auto nets = board_->net_ports();
   auto console = devices::Board::retire(std::move(board_));
   vm_.reset();  // its memory is needed
-  GODWIT_ASSIGN(auto machine, create(config_, events_, {.console = std::move(console)}));
+  MachineParts parts{.console = std::move(console)};
+  GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(config_.devices, std::move(nets)));
+  GODWIT_ASSIGN(auto machine, create(config_, events_, std::move(parts)));
   GODWIT_TRY(machine->boot(boot));
   return std::unique_ptr<GuestMachine>(std::move(machine));
 }
@@ -113,7 +116,8 @@ Result<std::unique_ptr<KvmMachineFactory>> KvmMachineFactory::make(const Receive
   // What is missing on this host is said now and not when the guest comes.
   devices::BoardConfig board = options.devices;
   GODWIT_ASSIGN(board.serial, devices::parse_console(options.console));
-  GODWIT_TRY(devices::BoardDevices::open(board));
+  GODWIT_ASSIGN(factory->nets_, devices::open_net_ports(board.nets));
+  GODWIT_TRY(devices::BoardDevices::open(board, factory->nets_));
   if (options.memory.size.value != 0) {
     GODWIT_ASSIGN(factory->prepared_, vmm::GuestMemory::create(options.memory));
   }
@@ -136,7 +140,7 @@ Result<std::unique_ptr<vmm::Machine>> KvmMachineFactory::create(
   GODWIT_ASSIGN(config.devices.serial, devices::parse_console(config.console));
   devices::adopt_devices(wanted.devices, config.devices);
   MachineParts parts{.arriving = true};
-  GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(config.devices));
+  GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(config.devices, nets_));
   const auto differences = devices::compare_devices(wanted.devices, parts.devices->describe());
   if (!differences.empty())
     return make_error(Errc::kIncompatible, "{}", fmt::join(differences, "\n"));

@@ -81,7 +81,8 @@ class KvmMachine final : public GuestMachine {
 // Makes the machine for a guest that arrives.
 class KvmMachineFactory final : public vmm::MachineFactory {
  public:
-  // Makes the memory now if the options name its size. Errors: as GuestMemory::create.
+  // Makes the memory now if the options name its size, and opens the network interfaces. Errors: as
+  // GuestMemory::create and BoardDevices::open.
   static Result<std::unique_ptr<KvmMachineFactory>> make(const ReceiveOptions& options,
                                                          MachineEvents events);
   Result<std::unique_ptr<vmm::Machine>> create(const vmm::MachineDescription& wanted) override;
@@ -95,6 +96,8 @@ class KvmMachineFactory final : public vmm::MachineFactory {
   const ReceiveOptions& options_;
   MachineEvents events_;
   std::unique_ptr<vmm::GuestMemory> prepared_;
+  // Open from the beginning, and at the next attempt too: others may have built on them.
+  std::vector<devices::NetPort> nets_;
 };
 
 }  // namespace godwit::tools
