@@ -38,6 +38,7 @@ Net::Net(NetPort port)
   GODWIT_CHECK(pairs >= 1 && pairs <= kMaxNetQueuePairs, "queue pairs of a network device");
   for (uint16_t i = 0; i < pairs; ++i)
     pairs_.push_back(std::make_unique<NetPair>(*backend_, book_, i, [this] { link_gone(); }));
+  reset_control();  // a device before this one may have left it otherwise
 }
 
 std::string Net::traits() const {
@@ -120,7 +121,7 @@ void Net::start(Transport& transport, uint64_t features, unsigned thread) {
     control_set_ = false;
     apply_offloads();
   }
-  pairs_[thread]->start(transport, (features & kNetMrgRxbuf) != 0);
+  pairs_[thread]->start(transport, features);
 }
 
 void Net::stop(unsigned thread) {
@@ -138,6 +139,7 @@ void Net::reset_control() {
     const std::lock_guard lock(mutex_);
     control_ = {.mac = own_mac_, .link_up = control_.link_up};
     book_.set_mac(own_mac_);
+    book_.restore({});  // who drives it next uses its own
   }
   if (const auto done = backend_->set_active_pairs(1); !done)
     spdlog::warn("network interface {}: {}", config_.id, done.error().message);

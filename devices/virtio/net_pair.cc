@@ -17,9 +17,9 @@ NetPair::NetPair(NetBackend& backend, AddressBook& book, uint16_t index,
       writable_(check_syscall(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
       active_(index == 0) {}
 
-void NetPair::start(Transport& transport, bool mergeable) {
+void NetPair::start(Transport& transport, uint64_t features) {
   thread_ = &transport.thread(index_);
-  receiver_.start(transport, static_cast<uint16_t>(2 * index_), mergeable);
+  receiver_.start(transport, static_cast<uint16_t>(2 * index_), features);
   sender_.start(transport, static_cast<uint16_t>(2 * index_ + 1));
   thread_->watch(turn_.get(), [this] {
     drain_eventfd(turn_.get());

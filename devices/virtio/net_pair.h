@@ -17,7 +17,7 @@ class NetPair {
   NetPair(NetBackend& backend, AddressBook& book, uint16_t index, std::function<void()> on_gone);
 
   // Life: as Model's. Queues 2 * index and the next one are this pair's.
-  void start(Transport& transport, bool mergeable);
+  void start(Transport& transport, uint64_t features);
   void stop();
   void quiesce();
   void resume();

@@ -16,12 +16,13 @@ constexpr size_t kMostPieces = 512;
 
 }  // namespace
 
-void NetReceiver::start(Transport& transport, uint16_t queue, bool mergeable) {
+void NetReceiver::start(Transport& transport, uint16_t queue, uint64_t features) {
   transport_ = &transport;
   queue_ = queue;
-  mergeable_ = mergeable;
-  wanted_ = mergeable ? kLeastWanted : 1;
-  if (mergeable) excess_.resize(kMaxNetFrameBytes);
+  mergeable_ = (features & kNetMrgRxbuf) != 0;
+  checksums_ = (features & kNetGuestCsum) != 0;
+  wanted_ = mergeable_ ? kLeastWanted : 1;
+  if (mergeable_) excess_.resize(kMaxNetFrameBytes);
 }
 
 void NetReceiver::stop() {
@@ -151,6 +152,8 @@ void NetReceiver::deliver(uint64_t bytes) {
   const std::byte count[] = {std::byte(chains & 0xff), std::byte(chains >> 8)};
   const Chain& first = gathered_.front();
   copy_in(first.writable, kNumBuffersOffset, count);
+  // 5.1.6.4.1; the kernel tells of good checksums unasked.
+  if (!checksums_) copy_in(first.writable, kFlagsOffset, std::array{std::byte{0}});
   note(first);
   for (; chains > 0; --chains) {
     const Chain& chain = gathered_.front();

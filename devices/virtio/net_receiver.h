@@ -23,7 +23,7 @@ class NetReceiver {
   NetReceiver(NetBackend& backend, AddressBook& book, size_t pair)
       : backend_(backend), book_(book), pair_(pair) {}
 
-  void start(Transport& transport, uint16_t queue, bool mergeable);
+  void start(Transport& transport, uint16_t queue, uint64_t features);
   // Forgets the driver's buffers; the queue is about to stop.
   void stop();
   // Gives back what no frame is in. One that waits for buffers is dropped.
@@ -57,6 +57,7 @@ class NetReceiver {
   Transport* transport_ = nullptr;
   uint16_t queue_ = 0;
   bool mergeable_ = false;
+  bool checksums_ = false;  // the driver knows flags
 
   std::deque<Chain> gathered_;  // popped and not used
   uint64_t capacity_ = 0;       // of gathered_

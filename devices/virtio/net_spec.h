@@ -47,7 +47,8 @@ inline constexpr uint8_t kNetOffloadsSet = 0;
 inline constexpr uint8_t kNetOk = 0;
 inline constexpr uint8_t kNetError = 1;
 
-// 5.1.6: num_buffers in the header of a frame.
+// 5.1.6: in the header of a frame.
+inline constexpr size_t kFlagsOffset = 0;
 inline constexpr size_t kNumBuffersOffset = 10;
 
 }  // namespace godwit::devices::virtio

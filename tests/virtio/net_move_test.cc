@@ -51,6 +51,17 @@ TEST_F(NetMove, TheNetworkIsToldInRoundsWhereTheGuestIs) {
   EXPECT_EQ(config_mac(), 0x42'00'00'00'54'52u) << "the source's";
 }
 
+TEST_F(NetMove, AddressesOfADriverBeforeAreNotAnnounced) {
+  start(kGuest);
+  add_frame(0, own_arp());
+  driver_->kick(1);
+  EXPECT_EQ(wire_->receive(), own_arp());
+  driver_->start(kGuest, 3, 64);
+  move();
+  EXPECT_EQ(type_of(wire_->receive()), kTypeRarp);
+  EXPECT_EQ(type_of(wire_->receive()), kTypeRarp) << "of the next round";
+}
+
 TEST_F(NetMove, TheGuestIsAskedToAnnounceItselfOnceItRunsHere) {
   start(kGuest);
   move();

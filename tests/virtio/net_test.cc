@@ -114,6 +114,20 @@ TEST_P(NetFrames, ChainsMayBeCutAnywhere) {
   EXPECT_EQ(wire_->receive(), numbered(9, 1400));
 }
 
+TEST_F(NetDeviceTest, OnlyADriverThatKnowsFlagsSeesThem) {
+  constexpr std::byte kDataValid{2};
+  Bytes frame = numbered(1);
+  frame[kFlagsOffset] = kDataValid;
+  start(kPlain);
+  add_buffers(0, 1, 1526);
+  wire_->send(frame);
+  EXPECT_EQ(next_frame(), with_buffers(numbered(1), 1));
+  driver_->start(kPlain | kNetGuestCsum, 3, 64);
+  add_buffers(0, 1, 1526);
+  wire_->send(frame);
+  EXPECT_EQ(next_frame(), with_buffers(frame, 1));
+}
+
 TEST_F(NetDeviceTest, WhatIsNoFrameIsDroppedAndComesBack) {
   start();
   queue(1).add({{kTx, 11}}, 0);
