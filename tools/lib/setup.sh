@@ -45,6 +45,9 @@ lab|socat|command -v socat|talks to serial consoles and sockets
 lab|busybox-static|probe_busybox|user space of hosts and guests in the lab
 lab|cpio|command -v cpio|makes their initramfs
 lab|lz4|command -v lz4|unpacks the kernel for guests in the lab
+lab|mmdebstrap|command -v mmdebstrap|makes the root disk of a Debian guest in the lab
+lab|e2fsprogs|command -v mkfs.ext4|its file system
+lab|nbdkit|command -v nbdkit|the server of that disk
 '
 
 probe_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | g++ -E -x c++ -; }

@@ -115,7 +115,10 @@ guest_trouble() {
 }
 
 # receive_devices: the same as those of run, without what the target takes from the source.
-receive_devices() { printf '%s' "${GUEST_DEVICES//--rng/}"; }
+receive_devices() {
+  local devices=${GUEST_DEVICES//--rng/}
+  printf '%s' "${devices//--balloon/}"
+}
 
 # start_receiver HOST: it waits for the guest, with a console of the next number.
 start_receiver() {
