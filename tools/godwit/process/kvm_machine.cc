@@ -31,7 +31,7 @@ Result<std::unique_ptr<KvmMachine>> KvmMachine::create(const MachineConfig& conf
   devices::BoardConfig board = config.devices;
   GODWIT_ASSIGN(board.serial, devices::parse_console(config.console));
   if (!parts.devices) {
-    GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(board));
+    GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(board, std::move(parts.nets)));
   }
   GODWIT_ASSIGN(auto vm, vmm::Vm::create(config.vm, std::move(parts.memory)));
   std::unique_ptr<KvmMachine> machine(new KvmMachine(config, events, std::move(vm)));
@@ -57,8 +57,7 @@ Result<std::unique_ptr<GuestMachine>> KvmMachine::reboot(const BootOptions& boot
   auto nets = board_->net_ports();
   auto console = devices::Board::retire(std::move(board_));
   vm_.reset();  // its memory is needed
-  MachineParts parts{.console = std::move(console)};
-  GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(config_.devices, std::move(nets)));
+  MachineParts parts{.nets = std::move(nets), .console = std::move(console)};
   GODWIT_ASSIGN(auto machine, create(config_, events_, std::move(parts)));
   GODWIT_TRY(machine->boot(boot));
   return std::unique_ptr<GuestMachine>(std::move(machine));

@@ -29,6 +29,7 @@ struct MachineConfig {
 struct MachineParts {
   std::unique_ptr<vmm::GuestMemory> memory;
   std::optional<devices::BoardDevices> devices;
+  std::optional<std::vector<devices::NetPort>> nets;  // without devices: for those
   std::unique_ptr<devices::ConsoleBackend> console;
   bool arriving = false;  // the guest still runs elsewhere
 };
