@@ -12,6 +12,7 @@
 #include "devices/virtio/spec.h"
 #include "tests/devices/fakes.h"
 #include "tests/fuzz/virtio_hosts.h"
+#include "tests/fuzz/virtio_net_host.h"
 
 namespace godwit::devices::virtio {
 namespace {
@@ -80,7 +81,7 @@ class Fixture {
     write(kDriverFeature, kVersion1 >> 32, 4);
     write(kDriverFeatureSelect, 0, 4);
     const uint64_t offered = device_->model().features() | kIndirect | kEventIdx;
-    uint64_t chosen = offered & (features & 0x3f);
+    uint64_t chosen = (features & 0x3f) == 0x3f ? offered : offered & (features & 0x3f);
     if ((features & 0x40) != 0) chosen |= kEventIdx;
     if ((features & 0x80) != 0) chosen |= kIndirect;
     write(kDriverFeature, chosen, 4);
@@ -224,7 +225,7 @@ std::unique_ptr<Host> make_host() {
   return std::make_unique<H>();
 }
 constexpr MakeHost kHosts[] = {make_host<RngHost>, make_host<ConsoleHost>, make_host<VsockHost>,
-                               make_host<BalloonHost>};
+                               make_host<BalloonHost>, make_host<NetHost>};
 
 }  // namespace
 }  // namespace godwit::devices::virtio

@@ -40,6 +40,7 @@ class RngHost final : public Host {
 class FuzzConsole final : public ConsoleBackend {
  public:
   void attach(ConsoleClient& client) override { client_ = &client; }
+  void detach() noexcept override {}
   size_t write(std::span<const std::byte> bytes) override {
     const std::lock_guard lock(mutex_);
     const size_t n = std::min(bytes.size(), room_);
