@@ -163,7 +163,7 @@ void PciDevice::run_queues() {
   for (unsigned t = 0; t < threads_.size(); ++t) {
     threads_[t]->run([&] {
       model_->resume(t);
-      for (uint16_t q = 0; q < queues_.size(); ++q) {
+      for (uint16_t q = 0; q < queue_count(); ++q) {
         if (model_->thread_of(q) != t) continue;
         QueueSlot& slot = queues_[q];
         slot.running = started_ && slot.queue.started();
@@ -185,13 +185,13 @@ void PciDevice::stop_locked() {
   remove_doorbells_locked();
   for (unsigned t = 0; t < threads_.size(); ++t) {
     threads_[t]->run([&] {
-      for (uint16_t q = 0; q < queues_.size(); ++q) {
+      for (uint16_t q = 0; q < queue_count(); ++q) {
         if (model_->thread_of(q) != t) continue;
         queues_[q].running = false;
         threads_[t]->unwatch(queues_[q].doorbell.get());
       }
       model_->stop(t);
-      for (uint16_t q = 0; q < queues_.size(); ++q) {
+      for (uint16_t q = 0; q < queue_count(); ++q) {
         if (model_->thread_of(q) == t) queues_[q].queue.stop();
       }
     });
@@ -230,7 +230,7 @@ void PciDevice::quiesce() {
   resumed_ = false;
   for (unsigned t = 0; t < threads_.size(); ++t) {
     threads_[t]->run([&] {
-      for (uint16_t q = 0; q < queues_.size(); ++q) {
+      for (uint16_t q = 0; q < queue_count(); ++q) {
         if (model_->thread_of(q) == t) queues_[q].running = false;
       }
       model_->quiesce(t);

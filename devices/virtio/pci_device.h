@@ -77,6 +77,7 @@ class PciDevice final : public vmm::Device, public pci::Function, private Transp
   void config_changed() override;
   void broken(std::string_view why) override;
 
+  [[nodiscard]] uint16_t queue_count() const { return static_cast<uint16_t>(queues_.size()); }
   void add_capabilities();
   [[nodiscard]] uint64_t offered() const;
   bool access_window(uint32_t offset, size_t size, unsigned& bar, uint32_t& at) const;

@@ -55,8 +55,7 @@ std::string message_of(uint64_t number) {
 }
 
 int broken(uint64_t number, const char* what) {
-  std::printf("messages=%llu broken: %s: %s\n", static_cast<unsigned long long>(number), what,
-              std::strerror(errno));
+  std::printf("messages=%llu broken: %s: %m\n", static_cast<unsigned long long>(number), what);
   return 1;
 }
 
@@ -109,7 +108,7 @@ int main(int argc, char** argv) {
   }
   std::FILE* const log = std::fopen(argv[3], "w");
   if (log == nullptr) return broken(0, argv[3]);
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = [](int) { stop_asked = 1; };
   ::sigaction(SIGTERM, &action, nullptr);
   ::sigaction(SIGINT, &action, nullptr);

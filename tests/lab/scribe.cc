@@ -37,7 +37,7 @@ uint64_t check_of(const Record& record) {
 }
 
 int fail(const char* what) {
-  std::fprintf(stderr, "scribe: %s: %s\n", what, std::strerror(errno));
+  std::fprintf(stderr, "scribe: %s: %m\n", what);
   return 1;
 }
 
@@ -49,7 +49,7 @@ uint64_t now_ns() {
 
 int write_records(const char* path, unsigned per_second) {
   const int fd = ::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  struct stat status{};
+  struct stat status {};
   if (fd < 0 || ::fstat(fd, &status) != 0) return fail(path);
   uint64_t number = static_cast<uint64_t>(status.st_size) / sizeof(Record);
   if (::ftruncate(fd, static_cast<off_t>(number * sizeof(Record))) != 0) return fail("ftruncate");

@@ -97,8 +97,8 @@ Result<> write_state(const KvmVcpu& vcpu, const Capabilities& caps, VcpuState& s
   // (api.rst, KVM_SET_CPUID2 and KVM_SET_MSRS).
   // - XCR0 before the extended state, whose components it allows.
   // - SREGS before LAPIC: they hold the APIC base, and with it whether the LAPIC page is in xAPIC
-  //   or x2APIC format (api.rst, KVM_SET_LAPIC). The id's place in it is the xAPIC one in both: that
-  //   changes with KVM_CAP_X2APIC_API, which matters for ids of 255 and more alone.
+  //   or x2APIC format (api.rst, KVM_SET_LAPIC). The id's place in it is the xAPIC one in both:
+  //   that changes with KVM_CAP_X2APIC_API, which matters for ids of 255 and more alone.
   // - LAPIC before MSRs: a LAPIC whose timer is not in TSC-deadline mode drops the deadline.
   // - Events last: KVM_SET_REGS drops a pending exception, and api.rst (KVM_SET_VCPU_EVENTS) wants
   //   them to be part of a consistent whole.
