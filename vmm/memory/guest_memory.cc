@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "vmm/base/check.h"
 #include "vmm/base/syscall.h"
@@ -126,13 +125,13 @@ Result<std::span<std::byte>> GuestMemory::at(Gpa gpa, ByteCount size) const {
 
 Result<> GuestMemory::read(Gpa gpa, std::span<std::byte> to) const {
   GODWIT_ASSIGN(const auto from, at(gpa, ByteCount{to.size()}));
-  std::memcpy(to.data(), from.data(), to.size());
+  std::copy(from.begin(), from.end(), to.begin());
   return {};
 }
 
 Result<> GuestMemory::write(Gpa gpa, std::span<const std::byte> from) {
   GODWIT_ASSIGN(const auto to, at(gpa, ByteCount{from.size()}));
-  std::memcpy(to.data(), from.data(), from.size());
+  std::copy(from.begin(), from.end(), to.begin());
   mark_dirty(gpa, ByteCount{from.size()});
   return {};
 }

@@ -108,8 +108,8 @@ balloon_takes() {
 }
 
 random_numbers() {
-  in_guest 60 'grep -q virtio_rng /sys/class/misc/hw_random/rng_current &&
-    dd if=/dev/hwrng of=/dev/null bs=4096 count=64 2>&1 | tail -n 1'
+  local rng=/sys/class/misc/hw_random/rng_current
+  in_guest 60 "grep -q virtio_rng $rng && dd if=/dev/hwrng bs=4096 count=64 2>&1 >/dev/null | tail -n 1"
 }
 
 records_right() { in_guest 60 'scribe check /var/lib/records'; }
