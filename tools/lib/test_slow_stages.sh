@@ -39,7 +39,7 @@ stage_tidy() {
   total=$(sources '*.cc' | tr -dc '\0' | wc -c)
   sources '*.cc' >"$TMPDIR/tidy-files"
   export -f tidy_one
-  bounded "${GODWIT_TIDY_SECONDS:-900}" "$log" xargs -0 -n 1 -P "$jobs" -a "$TMPDIR/tidy-files" \
+  bounded "${GODWIT_TIDY_SECONDS:-1500}" "$log" xargs -0 -n 1 -P "$jobs" -a "$TMPDIR/tidy-files" \
     bash -c 'tidy_one "$@"' tidy "$tool" "$context" || true
   pass "$(grep -c '^tidy-passed ' "$log" || true)"
   fail "$(grep -c '^tidy-failed ' "$log" || true)"
