@@ -2,7 +2,7 @@
 # The stages of tools/test. Uses its variables: filter, jobs, fuzz_seconds.
 
 # The folders whose code shares data between threads: what ThreadSanitizer is to see.
-TSAN_AREAS=(base migration transport sim engine vmm devices kvm)
+TSAN_AREAS=(base migration transport sim engine vmm devices kvm block net virtio)
 
 # --- what the stages stand on
 
