@@ -81,6 +81,11 @@ class PciDevice final : public vmm::Device, public pci::Function, private Transp
   void add_capabilities();
   [[nodiscard]] uint64_t offered() const;
   bool access_window(uint32_t offset, size_t size, unsigned& bar, uint32_t& at) const;
+  struct BarPlace {
+    unsigned bar;
+    uint32_t offset;
+  };
+  [[nodiscard]] std::optional<BarPlace> find_bar(uint64_t address) const;
   void read_bar(unsigned bar, uint32_t offset, std::span<std::byte> data);
   void write_bar(unsigned bar, uint32_t offset, std::span<const std::byte> data);
   void read_common(uint32_t offset, std::span<std::byte> data);

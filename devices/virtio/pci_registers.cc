@@ -70,38 +70,28 @@ void PciDevice::write_config(uint32_t offset, std::span<const std::byte> data) {
   write_bar(bar, at, data);
 }
 
-bool PciDevice::read_memory(uint64_t address, std::span<std::byte> data) {
-  for (unsigned bar : {kRegisterBar, kMsixBar}) {
-    uint32_t offset = 0;
-    {
-      const std::lock_guard lock(mutex_);
-      const auto place = config_.bar(bar);
-      if (!config_.memory_enabled() || address < place.address ||
-          address - place.address >= place.size)
-        continue;
-      offset = static_cast<uint32_t>(address - place.address);
-    }
-    read_bar(bar, offset, data);
-    return true;
+// Which BAR answers there, if one does.
+std::optional<PciDevice::BarPlace> PciDevice::find_bar(uint64_t address) const {
+  const std::lock_guard lock(mutex_);
+  if (!config_.memory_enabled()) return std::nullopt;
+  for (const unsigned bar : {kRegisterBar, kMsixBar}) {
+    const auto place = config_.bar(bar);
+    if (address >= place.address && address - place.address < place.size)
+      return BarPlace{bar, static_cast<uint32_t>(address - place.address)};
   }
-  return false;
+  return std::nullopt;
+}
+
+bool PciDevice::read_memory(uint64_t address, std::span<std::byte> data) {
+  const auto place = find_bar(address);
+  if (place) read_bar(place->bar, place->offset, data);
+  return place.has_value();
 }
 
 bool PciDevice::write_memory(uint64_t address, std::span<const std::byte> data) {
-  for (unsigned bar : {kRegisterBar, kMsixBar}) {
-    uint32_t offset = 0;
-    {
-      const std::lock_guard lock(mutex_);
-      const auto place = config_.bar(bar);
-      if (!config_.memory_enabled() || address < place.address ||
-          address - place.address >= place.size)
-        continue;
-      offset = static_cast<uint32_t>(address - place.address);
-    }
-    write_bar(bar, offset, data);
-    return true;
-  }
-  return false;
+  const auto place = find_bar(address);
+  if (place) write_bar(place->bar, place->offset, data);
+  return place.has_value();
 }
 
 void PciDevice::read_bar(unsigned bar, uint32_t offset, std::span<std::byte> data) {
