@@ -38,7 +38,15 @@ std::map<std::string, std::string> parse_traits(std::string_view text) {
   return traits;
 }
 
-void compare_traits(const DeviceDescription& source, const DeviceDescription& here,
+// What the target of a migration has to be told of.
+std::string_view how_to_give(std::string_view type) {
+  if (type == "virtio-blk") return "; give it to `godwit receive` with --disk";
+  if (type == "virtio-net") return "; give it to `godwit receive` with --net";
+  if (type == "virtio-vsock") return "; give it to `godwit receive` with --vsock";
+  return "";
+}
+
+void compare_traits(const DeviceDescription& source, const DeviceDescription& here, bool same_set,
                     std::vector<std::string>& differences) {
   const auto theirs = parse_traits(source.traits);
   auto ours = parse_traits(here.traits);
@@ -48,6 +56,10 @@ void compare_traits(const DeviceDescription& source, const DeviceDescription& he
                                       source.type, source.instance, key, at_source, at_target));
   };
   for (const auto& [key, value] : theirs) {
+    if (key == "slot" && !same_set) {
+      ours.erase(key);  // follows from the devices that are missing before it
+      continue;
+    }
     const auto it = ours.find(key);
     if (it == ours.end()) {
       differ(key, value, "not there");
@@ -151,18 +163,19 @@ void adopt_devices(const std::vector<DeviceDescription>& source, BoardConfig& co
 std::vector<std::string> compare_devices(const std::vector<DeviceDescription>& source,
                                          const std::vector<DeviceDescription>& here) {
   std::vector<std::string> differences;
+  const bool same_set = std::ranges::equal(source, here, same_device);
   for (const DeviceDescription& device : source) {
     const DeviceDescription* own = find(here, device);
     if (own == nullptr) {
-      differences.push_back(fmt::format("device {} #{}: the source has it, the target does not",
-                                        device.type, device.instance));
+      differences.push_back(fmt::format("device {} #{}: the source has it, the target does not{}",
+                                        device.type, device.instance, how_to_give(device.type)));
     } else if (device.state_version > own->state_version) {
       differences.push_back(fmt::format(
           "device {} #{}: its state has version {} at the source, the target knows up to {}; "
           "update godwit at the target",
           device.type, device.instance, device.state_version, own->state_version));
     }
-    if (own != nullptr) compare_traits(device, *own, differences);
+    if (own != nullptr) compare_traits(device, *own, same_set, differences);
     if (std::count_if(source.begin(), source.end(),
                       [&](const auto& other) { return same_device(other, device); }) > 1) {
       differences.push_back(

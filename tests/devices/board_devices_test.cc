@@ -20,6 +20,18 @@ using testing::IsEmpty;
 using vmm::DeviceDescription;
 
 // Types, instances and order are on the wire: a change here breaks migration between versions.
+TEST(CompareDevices, AMissingDiskIsNamedWithWhatToDoAndNothingThatFollowsFromIt) {
+  auto source = board_devices();
+  auto here = board_devices();
+  source.push_back({"virtio-blk", 0, 1, "slot=1;id=disk0"});
+  source.push_back({"virtio-rng", 0, 1, "slot=2"});
+  here.push_back({"virtio-rng", 0, 1, "slot=1"});
+  EXPECT_THAT(
+      compare_devices(source, here),
+      ElementsAre("device virtio-blk #0: the source has it, the target does not; give it to "
+                  "`godwit receive` with --disk"));
+}
+
 TEST(BoardDevices, AreTheOnesOnTheWire) {
   EXPECT_THAT(
       board_devices(),
