@@ -181,6 +181,7 @@ PauseTimes Vm::Impl::pause() {
   PauseTimes times;
   times.requested = now();
   const bool was_running = set_->running();
+  for (Device* device : devices_) device->start_quiesce();
   times.stopped = std::max(times.requested, set_->pause());
   for (Device* device : devices_) device->quiesce();
   times.quiesced = was_running || !devices_.empty() ? now() : times.stopped;

@@ -49,11 +49,22 @@ void IoThread::wake() noexcept {
 
 void IoThread::run(const std::function<void()>& task) {
   if (std::this_thread::get_id() == thread_.get_id()) return task();
-  Task entry{&task};
-  std::unique_lock lock(mutex_);
-  tasks_.push_back(&entry);
+  Task entry([&task] { task(); });
+  post(entry);
+  wait(entry);
+}
+
+void IoThread::post(Task& task) {
+  const std::lock_guard lock(mutex_);
+  GODWIT_CHECK(!task.pending_, "a task given to its thread twice");
+  task.pending_ = true;
+  tasks_.push_back(&task);
   wake();
-  done_.wait(lock, [&] { return entry.done; });
+}
+
+void IoThread::wait(Task& task) {
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, [&] { return !task.pending_; });
 }
 
 void IoThread::run_tasks() {
@@ -62,9 +73,9 @@ void IoThread::run_tasks() {
     Task* const task = tasks_.front();
     tasks_.erase(tasks_.begin());
     lock.unlock();
-    (*task->call)();
+    task->call_();
     lock.lock();
-    task->done = true;
+    task->pending_ = false;
     done_.notify_all();
   }
 }

@@ -149,6 +149,8 @@ void Console::output_room() {
 }
 
 void Console::quiesce(unsigned) {
+  // A guest's last words may have been rung for a moment ago.
+  if (resumed_) serve_transmit();
   resumed_ = false;
   backend_->quiesce();
 }

@@ -182,7 +182,10 @@ void Net::resume(unsigned thread) {
 
 void Net::arrived() {
   arrived_ = true;
-  stale_ = true;
+  // Here and now: what comes a moment later, when a thread has been woken, is for the guest.
+  backend_->quiesce();
+  backend_->resume(QueuedFrames::kDrop);
+  stale_ = false;
 }
 
 // On the first thread, as the guest begins to run here.

@@ -62,8 +62,8 @@ PciDevice::PciDevice(std::unique_ptr<Model> model, const PciPlace& place, vmm::G
   add_capabilities();
   reset_locked();
   for (unsigned i = 0; i < model_->threads(); ++i)
-    threads_.push_back(std::make_unique<IoThread>(
-        fmt::format("{}-{}.{}", model_->type().substr(7), place_.instance, i)));
+    workers_.push_back(std::make_unique<Worker>(
+        *this, fmt::format("{}-{}.{}", model_->type().substr(7), place_.instance, i), i));
 }
 
 PciDevice::~PciDevice() {
@@ -142,8 +142,15 @@ void PciDevice::broken(std::string_view why) {
   config_changed();
 }
 
+// Until the threads have gone on since the last resume(), which did not wait for them. In this
+// order: a task that is done has given the next one to its thread.
+void PciDevice::settle_locked() {
+  for (const auto& worker : workers_) worker->thread.wait(worker->resume);
+}
+
 // Under mutex_: vCPUs that write the status wait for one another.
 void PciDevice::start_locked() {
+  settle_locked();
   for (QueueSlot& slot : queues_) {
     if (!slot.setup.enabled) continue;
     if (const auto good = Queue::check(slot.setup, memory_); !good)
@@ -153,42 +160,40 @@ void PciDevice::start_locked() {
     if (slot.setup.enabled) slot.queue.start(slot.setup, memory_, driver_features_);
   }
   started_ = true;
-  for (unsigned t = 0; t < threads_.size(); ++t)
-    threads_[t]->run([&] { model_->start(*this, driver_features_, t); });
+  for (unsigned t = 0; t < workers_.size(); ++t)
+    thread(t).run([&] { model_->start(*this, driver_features_, t); });
   place_doorbells_locked();
-  if (resumed_) run_queues();
+  if (!resumed_) return;
+  for (unsigned t = 0; t < workers_.size(); ++t) thread(t).run([&] { run_queues(t); });
 }
 
-void PciDevice::run_queues() {
-  for (unsigned t = 0; t < threads_.size(); ++t) {
-    threads_[t]->run([&] {
-      model_->resume(t);
-      for (uint16_t q = 0; q < queue_count(); ++q) {
-        if (model_->thread_of(q) != t) continue;
-        QueueSlot& slot = queues_[q];
-        slot.running = started_ && slot.queue.started();
-        if (!slot.running) continue;
-        const int fd = slot.doorbell.get();
-        threads_[t]->watch(fd, [this, q, fd] {
-          drain_eventfd(fd);
-          if (queues_[q].running) model_->notified(q);
-        });
-        // What was added, or rung for, while nobody listened.
-        model_->notified(q);
-      }
+void PciDevice::run_queues(unsigned index) {
+  model_->resume(index);
+  for (uint16_t q = 0; q < queue_count(); ++q) {
+    if (model_->thread_of(q) != index) continue;
+    QueueSlot& slot = queues_[q];
+    slot.running = slot.queue.started();
+    if (!slot.running) continue;
+    const int fd = slot.doorbell.get();
+    thread(index).watch(fd, [this, q, fd] {
+      drain_eventfd(fd);
+      if (queues_[q].running) model_->notified(q);
     });
+    // What was added, or rung for, while nobody listened.
+    model_->notified(q);
   }
 }
 
 void PciDevice::stop_locked() {
   if (!started_) return;
+  settle_locked();
   remove_doorbells_locked();
-  for (unsigned t = 0; t < threads_.size(); ++t) {
-    threads_[t]->run([&] {
+  for (unsigned t = 0; t < workers_.size(); ++t) {
+    thread(t).run([&] {
       for (uint16_t q = 0; q < queue_count(); ++q) {
         if (model_->thread_of(q) != t) continue;
         queues_[q].running = false;
-        threads_[t]->unwatch(queues_[q].doorbell.get());
+        thread(t).unwatch(queues_[q].doorbell.get());
       }
       model_->stop(t);
       for (uint16_t q = 0; q < queue_count(); ++q) {
@@ -224,18 +229,30 @@ void PciDevice::write_status(uint8_t value) {
   if ((before & kDriverOk) == 0 && (status_.load() & both) == both) start_locked();
 }
 
-void PciDevice::quiesce() {
+void PciDevice::start_quiesce() {
   const std::lock_guard lock(mutex_);
+  start_quiesce_locked();
+}
+
+void PciDevice::start_quiesce_locked() {
   if (!resumed_) return;
   resumed_ = false;
-  for (unsigned t = 0; t < threads_.size(); ++t) {
-    threads_[t]->run([&] {
-      for (uint16_t q = 0; q < queue_count(); ++q) {
-        if (model_->thread_of(q) == t) queues_[q].running = false;
-      }
-      model_->quiesce(t);
-    });
+  settle_locked();
+  thread(0).post(workers_[0]->quiesce);
+}
+
+void PciDevice::quiesce_thread(unsigned index) {
+  for (uint16_t q = 0; q < queue_count(); ++q) {
+    if (model_->thread_of(q) == index) queues_[q].running = false;
   }
+  model_->quiesce(index);
+  if (index + 1 < workers_.size()) thread(index + 1).post(workers_[index + 1]->quiesce);
+}
+
+void PciDevice::quiesce() {
+  const std::lock_guard lock(mutex_);
+  start_quiesce_locked();
+  for (const auto& worker : workers_) worker->thread.wait(worker->quiesce);
 }
 
 void PciDevice::resume() {
@@ -245,7 +262,13 @@ void PciDevice::resume() {
   model_->reclaim();
   if (loaded_) model_->arrived();
   loaded_ = false;
-  run_queues();
+  // The vCPUs need not wait for it.
+  thread(0).post(workers_[0]->resume);
+}
+
+void PciDevice::resume_thread(unsigned index) {
+  run_queues(index);
+  if (index + 1 < workers_.size()) thread(index + 1).post(workers_[index + 1]->resume);
 }
 
 }  // namespace godwit::devices::virtio

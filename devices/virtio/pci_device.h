@@ -52,6 +52,7 @@ class PciDevice final : public vmm::Device, public pci::Function, private Transp
   [[nodiscard]] uint32_t instance() const override { return place_.instance; }
   [[nodiscard]] uint16_t state_version() const override { return model_->state_version(); }
   [[nodiscard]] std::string traits() const override;
+  void start_quiesce() override;
   void quiesce() override;
   void resume() override;
   void release() override { model_->release(); }
@@ -67,12 +68,23 @@ class PciDevice final : public vmm::Device, public pci::Function, private Transp
     Queue queue;
     bool running = false;  // its thread's: between resume() and quiesce(), with a driver
   };
+  // Each wakes the next when it is done, so that a model sees its threads in order, and nobody has
+  // to wait for a device before waking those of another one.
+  struct Worker {
+    Worker(PciDevice& device, const std::string& name, unsigned index)
+        : quiesce([&device, index] { device.quiesce_thread(index); }),
+          resume([&device, index] { device.resume_thread(index); }),
+          thread(name) {}
+    IoThread::Task quiesce;
+    IoThread::Task resume;
+    IoThread thread;  // last: it uses the others
+  };
   // All that load() reads before anything changes.
   struct Loaded;
 
   [[nodiscard]] vmm::GuestMemory& memory() override { return memory_; }
   [[nodiscard]] Queue& queue(uint16_t index) override { return queues_[index].queue; }
-  [[nodiscard]] IoThread& thread(unsigned index) override { return *threads_[index]; }
+  [[nodiscard]] IoThread& thread(unsigned index) override { return workers_[index]->thread; }
   void flush(uint16_t queue) override;
   void config_changed() override;
   void broken(std::string_view why) override;
@@ -96,7 +108,11 @@ class PciDevice final : public vmm::Device, public pci::Function, private Transp
   void start_locked();
   void stop_locked();
   void reset_locked();
-  void run_queues();
+  void start_quiesce_locked();
+  void settle_locked();
+  void quiesce_thread(unsigned index);
+  void resume_thread(unsigned index);
+  void run_queues(unsigned index);
   void place_doorbells_locked();
   void remove_doorbells_locked() noexcept;
   [[nodiscard]] bool driver_ready() const;
@@ -132,7 +148,7 @@ class PciDevice final : public vmm::Device, public pci::Function, private Transp
   std::atomic<int> complaints_{0};
   pci::Msix msix_;
   std::vector<QueueSlot> queues_;
-  std::vector<std::unique_ptr<IoThread>> threads_;  // last: they use the others
+  std::vector<std::unique_ptr<Worker>> workers_;  // last: they use the others
 };
 
 }  // namespace godwit::devices::virtio

@@ -160,7 +160,7 @@ Result<> PciDevice::load(ByteReader& in, uint16_t version) {
   GODWIT_TRY(in.status());
   const bool had_doorbells = started_;
   if (started_) {
-    for (unsigned t = 0; t < threads_.size(); ++t) threads_[t]->run([&] { model_->stop(t); });
+    for (unsigned t = 0; t < workers_.size(); ++t) thread(t).run([&] { model_->stop(t); });
     for (QueueSlot& slot : queues_) slot.queue.stop();
     started_ = false;
   }
@@ -168,8 +168,8 @@ Result<> PciDevice::load(ByteReader& in, uint16_t version) {
   loaded_ = true;
   if (loaded.started()) {
     started_ = true;
-    for (unsigned t = 0; t < threads_.size(); ++t)
-      threads_[t]->run([&] { model_->start(*this, driver_features_, t); });
+    for (unsigned t = 0; t < workers_.size(); ++t)
+      thread(t).run([&] { model_->start(*this, driver_features_, t); });
   }
   // Most often where they are already: a rehearsal has placed them.
   if (had_doorbells || started_) place_doorbells_locked();

@@ -22,10 +22,14 @@ class Device {
   // What the guest sees of it and the state does not bring along, as "key=value;key=value": a
   // target's must be the same, and errors name the key. At most kMaxTraits bytes.
   [[nodiscard]] virtual std::string traits() const { return {}; }
+  // quiesce() is about to be called: sets it going and returns at once, so that devices become
+  // quiet side by side, and while the vCPUs are on their way out. They may still use the device.
+  virtual void start_quiesce() {}
   // Stops all activity of its own (backends, threads, timers), so that nothing changes guest memory
   // or its state until resume(). vCPUs are already paused. Idempotent.
   virtual void quiesce() {}
-  // Goes on, also after load(): re-raises what was pending.
+  // Goes on, also after load(): re-raises what was pending. What belongs to threads of the device
+  // may come a little later.
   virtual void resume() {}
   // The guest is about to go on elsewhere: gives up what only one of the two may have (the lock of
   // a disk). Only while quiesced. resume() takes it back, if the guest stays after all.
