@@ -7,7 +7,7 @@
 #   configure_build PRESET     cmake --preset PRESET (CMakePresets.json), into build/PRESET
 #
 # A package counts as there when what it is for works (its probe), wherever it came from. Nothing
-# is ever removed or upgraded on purpose. Groups: build run test lint fuzz lab.
+# is ever removed or upgraded on purpose. Groups: build run test lint fuzz lab debian.
 
 GODWIT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # Tools of the administrator (ip) are not in everybody's PATH.
@@ -45,9 +45,9 @@ lab|socat|command -v socat|talks to serial consoles and sockets
 lab|busybox-static|probe_busybox|user space of hosts and guests in the lab
 lab|cpio|command -v cpio|makes their initramfs
 lab|lz4|command -v lz4|unpacks the kernel for guests in the lab
-lab|mmdebstrap|command -v mmdebstrap|makes the root disk of a Debian guest in the lab
-lab|e2fsprogs|command -v mkfs.ext4|its file system
-lab|nbdkit|command -v nbdkit|the server of that disk
+debian|mmdebstrap|command -v mmdebstrap|makes the root disk of a Debian guest in the lab
+debian|e2fsprogs|command -v mkfs.ext4|its file system
+debian|nbdkit|command -v nbdkit|the server of that disk
 '
 
 probe_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | g++ -E -x c++ -; }

@@ -4,7 +4,11 @@
 # tools/lab.
 #
 #   debian_disk FOLDER   FOLDER/disk (raw), FOLDER/vmlinuz and FOLDER/initrd are there
+#   DEBIAN_DISK          where it is usually kept
 
+DEBIAN_DISK=$GODWIT_ROOT/build/debian
+# Why it cannot be made here, if that is so.
+DEBIAN_LACKS=
 DEBIAN_PACKAGES=linux-image-cloud-amd64,initramfs-tools,systemd-sysv,udev,dbus,e2fsprogs,fio,iperf3
 DEBIAN_DISK_SIZE=1G
 
@@ -12,7 +16,7 @@ DEBIAN_DISK_SIZE=1G
 # Debian: mmdebstrap knows a mirror.
 debian_sources() {
   grep -qx 'ID=debian' /etc/os-release || return 0
-  find /etc/apt -maxdepth 2 -path '*/sources.list*' -type f |
+  find /etc/apt -maxdepth 2 \( -name '*.list' -o -name '*.sources' \) -type f |
     while read -r file; do
       ! grep -Eq '^(deb|URIs:)' "$file" || printf '%s\n' "$file"
     done
@@ -22,7 +26,7 @@ debian_sources() {
 debian_tree() {
   local sources
   mapfile -t sources < <(debian_sources)
-  timeout 600 mmdebstrap --variant=minbase --quiet --include="$DEBIAN_PACKAGES" \
+  timeout --foreground 900 mmdebstrap --variant=minbase --include="$DEBIAN_PACKAGES" \
     --aptopt='Acquire::Check-Valid-Until "false"' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     bookworm "$1" "${sources[@]}" </dev/null
@@ -56,24 +60,54 @@ add_services() {
   printf 'guest\n' >"$tree/etc/hostname"
 }
 
-# debian_disk FOLDER: made anew when what it is made of has changed.
+has_debian_programs() {
+  local program
+  for program in mmdebstrap mkfs.ext4 nbdkit; do
+    command -v "$program" >/dev/null && continue
+    DEBIAN_LACKS="there is no $program"
+    return 1
+  done
+}
+
+# reaches_mirror: by what mmdebstrap would fetch first; nothing is installed.
+reaches_mirror() {
+  local sources
+  mapfile -t sources < <(debian_sources)
+  timeout --foreground 120 mmdebstrap --simulate --variant=custom --quiet --include=base-files \
+    bookworm /dev/null "${sources[@]}" </dev/null >/dev/null 2>&1 && return
+  DEBIAN_LACKS='mmdebstrap reaches no mirror of Debian'
+  return 1
+}
+
+# make_debian_disk FOLDER MADE_OF: its parts go when it fails or is interrupted.
+make_debian_disk() (
+  local folder=$1 work
+  work=$(mktemp -d "$(dirname "$folder")/debian.XXXXXX") || return
+  trap 'rm -rf "$work"' EXIT
+  trap 'exit 130' INT TERM HUP
+  debian_tree "$work/tree" && add_services "$work/tree" &&
+    mkfs.ext4 -q -d "$work/tree" "$work/disk" "$DEBIAN_DISK_SIZE" &&
+    cp "$work"/tree/boot/vmlinuz-* "$work/vmlinuz" &&
+    cp "$work"/tree/boot/initrd.img-* "$work/initrd" || return
+  rm -rf "$work/tree"
+  printf '%s\n' "$2" >"$work/made-of"
+  rm -rf "$folder" && mv "$work" "$folder" && chmod 755 "$folder"
+) >&2
+
+# debian_disk FOLDER: made anew when what it is made of has changed. Status 2 when this machine
+# cannot make it: DEBIAN_LACKS says why.
 debian_disk() {
-  local folder=$1 work made_of
+  local folder=$1 made_of begin=$SECONDS
   made_of=$(cat "$LAB_LIB/debian.sh" "$GODWIT_ROOT/tests/lab/pulse.cc" \
     "$GODWIT_ROOT/tests/lab/scribe.cc" "$GODWIT_ROOT"/tests/lab/debian/etc/systemd/*/* | sha256sum)
   [ "$(cat "$folder/made-of" 2>/dev/null)" != "$made_of" ] || return 0
-  printf 'lab: making the Debian disk (a few minutes, once)\n' >&2
+  has_debian_programs || return 2
   mkdir -p "$(dirname "$folder")"
-  work=$(mktemp -d "$(dirname "$folder")/debian.XXXXXX")
-  if debian_tree "$work/tree" >&2 && add_services "$work/tree" &&
-    mkfs.ext4 -q -d "$work/tree" "$work/disk" "$DEBIAN_DISK_SIZE" >&2 &&
-    cp "$work"/tree/boot/vmlinuz-* "$work/vmlinuz" &&
-    cp "$work"/tree/boot/initrd.img-* "$work/initrd"; then
-    rm -rf "$work/tree"
-    printf '%s\n' "$made_of" >"$work/made-of"
-    rm -rf "$folder" && mv "$work" "$folder" && chmod 755 "$folder"
+  printf 'lab: making the Debian disk with mmdebstrap: some minutes, once\n' >&2
+  if make_debian_disk "$folder" "$made_of"; then
+    printf 'lab: the Debian disk is made, after %s s\n' $((SECONDS - begin)) >&2
     return
   fi
-  rm -rf "$work"
+  reaches_mirror || return 2
   return 1
 }
