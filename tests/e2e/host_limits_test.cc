@@ -1,4 +1,6 @@
 // A target host that has not what the guest needs, and a cable that is pulled.
+#include <sys/sysinfo.h>
+
 #include <cstdlib>
 #include <fstream>
 
@@ -71,6 +73,41 @@ TEST_F(HostLimits, ATargetWithoutRoomForTheMemoryRefusesTheGuest) {
   const auto target = Guest::receive(b_, Arguments{"--listen", kAnyPort} + kPlain, "guest",
                                      {.address_space = kAddressSpace});
   expect_refused_at(*target, "Cannot allocate memory");
+}
+
+// All memory that this host has, and 2 MiB. A guest of that size boots: it uses little of it.
+uint64_t more_mib_than_this_host_has() {
+  struct sysinfo host {};
+  if (::sysinfo(&host) != 0) return 0;
+  return (((host.totalram + host.totalswap) * host.mem_unit >> 21) + 1) * 2;
+}
+
+class LargeGuest : public HostLimits {
+ protected:
+  void SetUp() override {
+    HostLimits::SetUp();
+    if (IsSkipped()) return;
+    if (more_mib_ > (64u << 10))
+      GTEST_SKIP() << "more than 64 GiB here: KVM's tables get too large";
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "sanitizers shadow all of the guest's memory";
+#endif
+  }
+  uint64_t more_mib_ = more_mib_than_this_host_has();
+  std::string memory_ = std::to_string(more_mib_) + "M";
+};
+
+TEST_F(LargeGuest, IsRefusedByATargetThatCouldNotGiveItsMemory) {
+  const auto target = receiver(b_);
+  expect_refused_at(*target, "that this host could give now", memory_);
+}
+
+TEST_F(LargeGuest, IsTakenByATargetThatIsToldToOvercommit) {
+  const auto source = Guest::boot(a_, {.memory = memory_});
+  const auto target = receiver(b_, kPlain + Arguments{"--overcommit"});
+  expect_completed(migrate(*source, target->url()));
+  EXPECT_EQ(source->exit_status(), kDone);
+  target->expect_good_end();
 }
 
 TEST_F(HostLimits, APulledCableLeavesTheGuestAtTheSource) {

@@ -109,6 +109,11 @@ void add_receive_command(CLI::App& app, Action& action) {
                          "--prealloc the migration does not wait for it. A guest of another size "
                          "is received all the same, without that.");
   add_memory_backing_options(command, options.memory);
+  command.add_flag("--overcommit", options.overcommit,
+                   "Takes a guest even if it has more memory than this host could give now "
+                   "(MemAvailable and SwapFree in /proc/meminfo). Without it, such a guest is "
+                   "refused before any page travels: if it came to use all of its memory, the "
+                   "kernel would kill it for that.");
   add_dirty_tracking_option(command, options.dirty_tracking);
   add_log_options(command, state->log);
   command.callback([&action, state] { action = [state] { return receive(*state); }; });

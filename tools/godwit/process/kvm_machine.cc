@@ -9,6 +9,7 @@
 #include "tools/godwit/text/units.h"
 #include "vmm/boot/image.h"
 #include "vmm/boot/kernel.h"
+#include "vmm/memory/host_memory.h"
 
 namespace godwit::tools {
 namespace {
@@ -118,9 +119,23 @@ Result<std::unique_ptr<KvmMachineFactory>> KvmMachineFactory::make(const Receive
   GODWIT_ASSIGN(factory->nets_, devices::open_net_ports(board.nets));
   GODWIT_TRY(devices::BoardDevices::open(board, factory->nets_));
   if (options.memory.size.value != 0) {
+    GODWIT_TRY(factory->expect_room(options.memory.size));
     GODWIT_ASSIGN(factory->prepared_, vmm::GuestMemory::create(options.memory));
   }
   return factory;
+}
+
+// Ordinary pages are given at first touch: a guest that finds none left is killed by the kernel,
+// long after its source let go of it. Huge pages are reserved.
+Result<> KvmMachineFactory::expect_room(ByteCount wanted) const {
+  if (options_.overcommit || options_.memory.hugepage_size.value != 0) return {};
+  GODWIT_ASSIGN(const ByteCount available, vmm::available_memory());
+  if (wanted <= available) return {};
+  return make_error(Errc::kExhausted,
+                    "{} of guest memory are more than the {} that this host could give now "
+                    "(MemAvailable and SwapFree in /proc/meminfo): free some, or say --overcommit "
+                    "to godwit receive if the guest does not use all of it",
+                    format_size(wanted.value), format_size(available.value));
 }
 
 std::unique_ptr<vmm::GuestMemory> KvmMachineFactory::take_prepared(ByteCount wanted) {
@@ -150,6 +165,7 @@ Result<std::unique_ptr<vmm::Machine>> KvmMachineFactory::create(
   config.vm.guest_id = wanted.guest_id;
   config.vm.dirty_tracking = options_.dirty_tracking;
   parts.memory = take_prepared(wanted.memory_size);
+  if (!parts.memory) GODWIT_TRY(expect_room(wanted.memory_size));
   GODWIT_ASSIGN(auto machine, KvmMachine::create(config, events_, std::move(parts)));
   return std::unique_ptr<vmm::Machine>(std::move(machine));
 }

@@ -91,6 +91,8 @@ class KvmMachineFactory final : public vmm::MachineFactory {
  private:
   KvmMachineFactory(const ReceiveOptions& options, MachineEvents events)
       : options_(options), events_(std::move(events)) {}
+  // Errors: this host could not give so much memory.
+  Result<> expect_room(ByteCount wanted) const;
   // What was made in advance, if it fits; otherwise it is given back to the host.
   std::unique_ptr<vmm::GuestMemory> take_prepared(ByteCount wanted);
 

@@ -27,6 +27,7 @@ struct ReceiveOptions {
   // How this host gives memory. The vCPUs come with the guest and so does the size; one that is
   // given here is the memory to make before the guest comes.
   vmm::MemoryConfig memory;
+  bool overcommit = false;  // also a guest with more memory than this host could give
   vmm::DirtyTracking dirty_tracking = vmm::DirtyTracking::kAuto;
 };
 
