@@ -53,6 +53,21 @@ struct DowntimeLedger {
       clock_offset_error{};  // at most so far off; touches kSend and kCommit, which share it
 };
 
+// What the prediction of the blackout was made of, each part measured before; they add up to it.
+struct DowntimeBudget {
+  Nanoseconds stop{};     // kStop and kQuiesce
+  Nanoseconds save{};     // kSave
+  Nanoseconds harvest{};  // kFinalHarvest
+  Nanoseconds pages{};    // the last dirty set over the measured rate
+  Nanoseconds state{};    // the state there and the answer back, without the load: has a round trip
+  Nanoseconds load{};     // kLoad
+  Nanoseconds round_trip{};  // of pings, for the commit
+  Nanoseconds hash{};        // with verify
+  [[nodiscard]] Nanoseconds total() const {
+    return stop + save + harvest + pages + state + load + round_trip + hash;
+  }
+};
+
 struct IterationReport {
   uint32_t number = 0;  // 1 is the first pass over memory
   Nanoseconds duration{};
@@ -104,8 +119,9 @@ struct MigrationResult {
   std::optional<VerifyReport> verify;
   // In order; of more than 256 the first and the latest 128.
   std::vector<IterationReport> iterations;
-  // The budget as it stood at the switchover, each term measured before.
+  // The budget as it stood at the switchover, and its sum. A target knows the sum alone.
   Nanoseconds predicted_downtime{};
+  std::optional<DowntimeBudget> budget;
   Nanoseconds round_trip{};
   Nanoseconds rehearsal_stall{};  // how long the guest stood still for the rehearsal
   // If the migration ended before COMMIT after the guest was stopped: how long it stood still here.

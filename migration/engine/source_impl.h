@@ -51,6 +51,7 @@ class MigrationSource::Impl {
   void record(const IterationReport& report);
   // switchover (source_switchover.cc)
   Result<> switch_over();
+  [[nodiscard]] DowntimeBudget budget() const;
   Result<> send_residue_and_state();
   Result<wire::Loaded> await_loaded(TimePoint deadline);
   Result<> check_hash(const wire::Loaded& loaded);

@@ -32,9 +32,22 @@ Nanoseconds MigrationSource::Impl::predicted_downtime() const {
   return convergence_.predicted() + hash_time_;
 }
 
+// As the last decision saw it.
+DowntimeBudget MigrationSource::Impl::budget() const {
+  return {.stop = terms_.stop,
+          .save = terms_.save,
+          .harvest = terms_.harvest,
+          .pages = convergence_.predicted() - terms_.fixed(),
+          .state = terms_.send_state,
+          .load = terms_.load,
+          .round_trip = terms_.round_trip,
+          .hash = hash_time_};
+}
+
 Result<> MigrationSource::Impl::switch_over() {
   GODWIT_TRY(measure_link(3));  // the freshest offset, and both ends awake
   result_.predicted_downtime = predicted_downtime();
+  result_.budget = budget();
   set_status(Status::kDevice);
   state_.clear();
   const uint64_t bytes_before = pool_->stats().bytes_sent + control_->raw().stats().bytes_sent;

@@ -130,6 +130,37 @@ TEST(Migration, StateIsRehearsedBeforeItIsHandedOver) {
   EXPECT_GE(s.target_machine()->loads(), 2);
 }
 
+TEST(Migration, TheBudgetHasTheRoundTripsOfASlowLink) {
+  constexpr milliseconds kDelay{20};
+  Scenario scenario;
+  scenario.control_delay = kDelay;
+  Simulation s(scenario);
+  const auto& r = s.run();
+  ASSERT_EQ(r.progress.status, Status::kCompleted) << r.error->message;
+  EXPECT_GE(r.round_trip, kDelay);
+  ASSERT_TRUE(r.budget);
+  EXPECT_GE(r.budget->round_trip, kDelay) << "COMMIT";
+  EXPECT_GE(r.budget->state, kDelay) << "STATE out, LOADED back";
+  EXPECT_EQ(r.budget->total(), r.predicted_downtime) << "the terms add up";
+  EXPECT_EQ(r.iterations.back().predicted_downtime, r.predicted_downtime);
+  EXPECT_GE(r.ledger->total + r.ledger->clock_offset_error, 2 * kDelay)
+      << "and that is what the link costs";
+}
+
+TEST(Migration, ALimitThatTheRoundTripsAloneExceedIsNotKeptByLeavingThemOut) {
+  Scenario scenario;
+  scenario.control_delay = milliseconds(20);
+  scenario.parameters.downtime_limit = milliseconds(30);
+  scenario.parameters.on_no_converge = OnNoConverge::kCancel;
+  scenario.parameters.converge_timeout = milliseconds(100);
+  Simulation s(scenario);
+  const auto& r = s.run();
+  EXPECT_EQ(r.progress.status, Status::kCancelled);
+  EXPECT_EQ(s.violation(), "");
+  ASSERT_FALSE(r.iterations.empty());
+  EXPECT_GE(r.iterations.back().predicted_downtime, milliseconds(40));
+}
+
 TEST(Migration, RefusalNamesTheReasonAndLeavesTheTargetWaiting) {
   Scenario scenario;
   scenario.target.accept_timeout = milliseconds(600);

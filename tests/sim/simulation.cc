@@ -30,10 +30,11 @@ migration::TargetParameters Scenario::quick_target() {
 Simulation::Simulation(const Scenario& scenario)
     : scenario_(scenario),
       link_(scenario.scripts),
+      connector_(link_.connector(), scenario.control_delay),
       factory_(world_, scenario.guest),
       source_(std::make_unique<support::FakeMachine>(world_, scenario.guest, true)) {
   migration_ = std::make_unique<migration::MigrationSource>(
-      *source_, link_.connector(), scenario_.parameters, [this](const migration::Progress& p) {
+      *source_, connector_, scenario_.parameters, [this](const migration::Progress& p) {
         if (observer) observer(p);
       });
   receiver_ =

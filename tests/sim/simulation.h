@@ -11,6 +11,7 @@
 #include "migration/target.h"
 #include "tests/support/fake_machine.h"
 #include "tests/support/faulty_link.h"
+#include "tests/support/slow_connector.h"
 
 namespace godwit::sim {
 
@@ -19,6 +20,7 @@ struct Scenario {
   migration::MigrationParameters parameters = quick_parameters();
   migration::TargetParameters target = quick_target();
   std::vector<support::FaultScript> scripts;  // connection 0 is the control connection
+  Nanoseconds control_delay{};                // of each flush of the source
   bool start_running = true;
 
   static migration::MigrationParameters quick_parameters();
@@ -62,6 +64,7 @@ class Simulation {
   std::condition_variable settled_changed_;
   std::optional<std::optional<migration::MigrationResult>> settled_;
   support::FaultyLink link_;
+  support::SlowConnector connector_;
   support::FakeFactory factory_;
   std::unique_ptr<support::FakeMachine> source_;
   std::unique_ptr<migration::MigrationSource> migration_;

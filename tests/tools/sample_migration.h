@@ -38,6 +38,7 @@ inline migration::MigrationResult sample_result() {
       {3, 2ms, 500, 0, 500, 2'000'000, 60, 1.0e9, 30'000, 912us},
   };
   r.predicted_downtime = 912us;
+  r.budget = migration::DowntimeBudget{38us, 119us, 40us, 232us, 160us, 190us, 73us, 60us};
   r.round_trip = 73us;
   r.rehearsal_stall = 210us;
   r.peer = "tcp://10.0.0.2:7000 (TLS_AES_256_GCM_SHA384, CN=host2)";

@@ -7,6 +7,7 @@
 
 namespace godwit::tools {
 namespace json = boost::json;
+using migration::DowntimeBudget;
 using migration::DowntimeLedger;
 using migration::IterationReport;
 using migration::MigrationResult;
@@ -98,6 +99,18 @@ void ledger_fields(Archive& archive, DowntimeLedger& ledger) {
 }
 
 template <class Archive>
+void budget_fields(Archive& archive, DowntimeBudget& budget) {
+  archive.value("stop", budget.stop);
+  archive.value("save", budget.save);
+  archive.value("final-harvest", budget.harvest);
+  archive.value("pages", budget.pages);
+  archive.value("state", budget.state);
+  archive.value("load", budget.load);
+  archive.value("round-trip", budget.round_trip);
+  archive.value("hash", budget.hash);
+}
+
+template <class Archive>
 void iteration_fields(Archive& archive, IterationReport& i) {
   archive.value("iteration", i.number);
   archive.value("duration", i.duration);
@@ -150,6 +163,8 @@ void result_fields(Archive& archive, MigrationResult& r) {
   archive.value("total-time", r.total_time);
   archive.optional("downtime", r.downtime);
   archive.value("predicted-downtime", r.predicted_downtime);
+  archive.optional_object("budget", r.budget,
+                          [](auto& a, DowntimeBudget& budget) { budget_fields(a, budget); });
   archive.value("rehearsal-stall", r.rehearsal_stall);
   archive.optional("stall-after-failure", r.stall_after_failure);
   error_fields(archive, r.error);

@@ -102,6 +102,15 @@ std::string_view phase_text(Phase phase) {
   return "";
 }
 
+std::string budget(const migration::DowntimeBudget& b) {
+  std::string text =
+      fmt::format("stop {}, save {}, final-harvest {}, pages {}, state {}, load {}", ms(b.stop),
+                  ms(b.save), ms(b.harvest), ms(b.pages), ms(b.state), ms(b.load));
+  text += fmt::format(", round trip {}", ms(b.round_trip));
+  if (b.hash.count() > 0) text += fmt::format(", hash {}", ms(b.hash));
+  return text;
+}
+
 std::string ledger(const MigrationResult& r) {
   if (!r.ledger) return "";
   std::string text = "\nDowntime ledger (ms)\n";
@@ -112,6 +121,7 @@ std::string ledger(const MigrationResult& r) {
   }
   text += fmt::format("  {:<18}{:>10}  predicted {}\n", "total", ms(r.ledger->total),
                       ms(r.predicted_downtime));
+  if (r.budget) text += line("predicted from", budget(*r.budget));
   text += line("clocks", fmt::format("target - source = {} ms, at most {} ms off (shared by send "
                                      "and commit)",
                                      ms(r.ledger->clock_offset), ms(r.ledger->clock_offset_error)));
