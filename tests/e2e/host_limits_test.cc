@@ -105,7 +105,10 @@ TEST_F(LargeGuest, IsRefusedByATargetThatCouldNotGiveItsMemory) {
 TEST_F(LargeGuest, IsTakenByATargetThatIsToldToOvercommit) {
   const auto source = Guest::boot(a_, {.memory = memory_});
   const auto target = receiver(b_, kPlain + Arguments{"--overcommit"});
-  expect_completed(migrate(*source, target->url()));
+  // Without --verify, which reads all memory and so would have it given.
+  const Move move = end_of(*start_migrate(*source, target->url(), kPlain));
+  EXPECT_EQ(move.status, kDone) << move.errors;
+  EXPECT_EQ(move.outcome(), "completed");
   EXPECT_EQ(source->exit_status(), kDone);
   target->expect_good_end();
 }
