@@ -4,6 +4,7 @@
 #
 # The client's side of it runs on this machine in the lab's network: the NBD server that both hosts
 # reach, and a caller that holds a TCP connection to the guest.
+# shellcheck disable=SC2034 # what is set here, other parts use
 
 DEBIAN_ADDRESS=10.77.1.10
 DEBIAN_MAC=52:54:00:4c:41:10
@@ -19,6 +20,7 @@ start_disk_server() {
 # add_tap HOST: the guest's place in the network there.
 add_tap() {
   # The shell there would take its own ip, which knows no taps.
+  # shellcheck disable=SC2016
   run_quietly "$1" 20 'ip=/usr/sbin/ip; $ip link show guest0 >/dev/null 2>&1 && exit 0
     $ip tuntap add guest0 mode tap && $ip link set guest0 master br0 && $ip link set guest0 up'
 }
@@ -46,6 +48,7 @@ boot_debian() {
 in_guest() {
   local seconds=$1 said
   shift
+  # shellcheck disable=SC2016
   said=$(in_network timeout "$seconds" bash -c \
     'exec 3<>"/dev/tcp/$1/9" && printf "%s\n" "$2" >&3 && cat <&3' shell "$DEBIAN_ADDRESS" "$*") ||
     return

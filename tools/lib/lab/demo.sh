@@ -72,7 +72,7 @@ console_verdict() {
   # Debian has warnings of its own for the emulated CPU: dmesg_quiet looks for those that count.
   [ "$DEMO_GUEST" = debian ] || names+=(kernel)
   for name in "${names[@]}"; do
-    [ "$(console_value $name)" = 0 ] || faults+=("$name=$(console_value $name)")
+    [ "$(console_value "$name")" = 0 ] || faults+=("$name=$(console_value "$name")")
   done
   [ ${#faults[@]} -eq 0 ] && return
   grep -vE '^(move|lines)=' "$GUEST_DIR/checked" | head -n 10

@@ -56,6 +56,7 @@ make_host_image() {
   mkdir -p "$folder/bin" "$folder/etc" "$folder/modules"
   install -m 755 "$LAB_LIB/host_init" "$folder/init"
   install -m 755 "$LAB_LIB/host_agent" "$folder/bin/lab-agent"
+  install -m 755 "$LAB_LIB/host_impair" "$folder/bin/lab-impair"
   install_program "$folder" "$(command -v busybox)" bin/busybox
   install_program "$folder" "$LAB_GODWIT" bin/godwit
   install_program "$folder" "$(command -v tc)" usr/sbin/tc
