@@ -65,6 +65,7 @@ BEGIN { moves = split(bounds, bound, " "); move = 0 }
 
 # It says only that the guest's CPU was away for a while, which an emulated one is often.
 /^kmsg: clocksource: Long readout interval, skipping watchdog check/ { next }
+/^kmsg: hrtimer: interrupt took [0-9]+ ns/ { next }
 /^kmsg: / { if (lines) count("kernel", $0); next }
 /^bad: / { print; next }
 /^guest: the power button was pressed$/ { next }

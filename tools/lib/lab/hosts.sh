@@ -82,12 +82,14 @@ netem_of() {
 }
 
 start_host() {
-  local host=$1 cpu=$UP_CPU_A skew='' mac=52:54:00:4c:41:0a netem append
+  local host=$1 cpu=$UP_CPU_A skew='' tsc=$TSC_KHZ mac=52:54:00:4c:41:0a netem append
   if [ "$host" = b ]; then
     cpu=$UP_CPU_B skew=$UP_CLOCK_SKEW mac=52:54:00:4c:41:0b
+    # Without other timers the kernel cannot find out that it was told the wrong frequency.
+    [ -z "$UP_TSC_B" ] || tsc="$((tsc + tsc * UP_TSC_B / 1000000)) hpet=disable pmtmr=0"
   fi
   netem=$(netem_of)
-  append="console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable tsc_early_khz=$TSC_KHZ"
+  append="console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable tsc_early_khz=$tsc"
   append+=" lab.host=$host lab.address=$(address_of "$host")"
   append+="${skew:+ lab.clock_skew=$skew}${netem:+ lab.netem=$netem}"
   rm -f "$LAB/$host.console" "$LAB/$host.monitor"
@@ -149,7 +151,7 @@ undo_on_failure() {
 options_text() {
   local name
   for name in UP_CPUS UP_MEMORY UP_CPU_A UP_CPU_B UP_LATENCY UP_RATE UP_LOSS UP_CLOCK_SKEW \
-    UP_KERNEL; do
+    UP_TSC_B UP_KERNEL; do
     printf '%s=%q\n' "$name" "${!name}"
   done
 }
