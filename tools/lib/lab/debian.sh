@@ -3,14 +3,19 @@
 # (tests/lab/debian), with the kernel and the initrd that those packages install. Sourced by
 # tools/lab.
 #
-#   debian_disk FOLDER   FOLDER/disk (raw), FOLDER/vmlinuz and FOLDER/initrd are there
+#   debian_disk FOLDER   FOLDER/disk (raw) is there, with the cloud kernel (FOLDER/vmlinuz and
+#                        FOLDER/initrd) and the ordinary one (vmlinuz-ordinary, initrd-ordinary)
 #   DEBIAN_DISK          where it is usually kept
+# shellcheck disable=SC2034 # what is set here, other parts use
 
 DEBIAN_DISK=$GODWIT_ROOT/build/debian
 # Why it cannot be made here, if that is so.
 DEBIAN_LACKS=
-DEBIAN_PACKAGES=linux-image-cloud-amd64,initramfs-tools,systemd-sysv,udev,dbus,e2fsprogs,fio,iperf3
+DEBIAN_PACKAGES=linux-image-cloud-amd64,linux-image-amd64,initramfs-tools,systemd-sysv,udev,dbus,e2fsprogs,fio,iperf3
 DEBIAN_DISK_SIZE=1G
+# What no guest needs: documents, and most of the ordinary kernel's modules.
+DEBIAN_LEFT_OUT=(/usr/share/{doc,man,locale} '/lib/modules/*/kernel/sound'
+  '/lib/modules/*/kernel/drivers/'{gpu,media,net/ethernet,net/wireless,infiniband,staging,iio,scsi})
 
 # debian_sources: where apt of this machine gets packages, for mmdebstrap; nothing where this is no
 # Debian: mmdebstrap knows a mirror.
@@ -24,11 +29,11 @@ debian_sources() {
 
 # debian_tree FOLDER: packages, unpacked and configured.
 debian_tree() {
-  local sources
+  local sources folder options=()
   mapfile -t sources < <(debian_sources)
+  for folder in "${DEBIAN_LEFT_OUT[@]}"; do options+=(--dpkgopt="path-exclude=$folder/*"); done
   timeout --foreground 900 mmdebstrap --variant=minbase --include="$DEBIAN_PACKAGES" \
-    --aptopt='Acquire::Check-Valid-Until "false"' --dpkgopt='path-exclude=/usr/share/doc/*' \
-    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --aptopt='Acquire::Check-Valid-Until "false"' "${options[@]}" \
     bookworm "$1" "${sources[@]}" </dev/null
 }
 
@@ -79,6 +84,15 @@ reaches_mirror() {
   return 1
 }
 
+# take_kernel FOLDER FLAVOUR SUFFIX: out of the tree there.
+take_kernel() {
+  local file
+  for file in vmlinuz initrd; do
+    # The version ends with its number: 6.1.0-56-amd64 is the ordinary one, beside -cloud-amd64.
+    cp "$1"/tree/boot/$file*-[0-9]*[0-9]-"$2" "$1/$file$3" || return
+  done
+}
+
 # make_debian_disk FOLDER MADE_OF: its parts go when it fails or is interrupted.
 make_debian_disk() (
   local folder=$1 work
@@ -87,8 +101,7 @@ make_debian_disk() (
   trap 'exit 130' INT TERM HUP
   debian_tree "$work/tree" && add_services "$work/tree" &&
     mkfs.ext4 -q -d "$work/tree" "$work/disk" "$DEBIAN_DISK_SIZE" &&
-    cp "$work"/tree/boot/vmlinuz-* "$work/vmlinuz" &&
-    cp "$work"/tree/boot/initrd.img-* "$work/initrd" || return
+    take_kernel "$work" cloud-amd64 '' && take_kernel "$work" amd64 -ordinary || return
   rm -rf "$work/tree"
   printf '%s\n' "$2" >"$work/made-of"
   rm -rf "$folder" && mv "$work" "$folder" && chmod 755 "$folder"

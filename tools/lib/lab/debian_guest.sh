@@ -25,19 +25,23 @@ add_tap() {
     $ip tuntap add guest0 mode tap && $ip link set guest0 master br0 && $ip link set guest0 up'
 }
 
-# boot_debian [FORMAT]: on host a, with a disk that is as it was made; FORMAT is bzimage or vmlinux.
+# boot_debian [FORMAT [KERNEL]]: on host a, with a disk that is as it was made; FORMAT is bzimage or
+# vmlinux, KERNEL is cloud or ordinary.
 boot_debian() {
-  local host kernel=$DEBIAN_DISK/vmlinuz
+  local host suffix='' kernel
   GUEST_MEMORY=384M GUEST_PATIENCE=240
+  # Its initrd has more in it.
+  [ "${2:-cloud}" = cloud ] || suffix=-ordinary GUEST_MEMORY=512M GUEST_PATIENCE=600
+  kernel=$DEBIAN_DISK/vmlinuz$suffix
   GUEST_DEVICES="--disk nbd=nbd://$(address_of client):10809/ --net tap=guest0,mac=$DEBIAN_MAC --rng --balloon"
   for host in "${LAB_HOSTS[@]}"; do add_tap "$host" || return; done
   start_disk_server || return
   if [ "${1:-bzimage}" = vmlinux ]; then
     kernel=$GUEST_DIR/debian-vmlinux
-    extract_vmlinux "$DEBIAN_DISK/vmlinuz" "$kernel" || return
+    extract_vmlinux "$DEBIAN_DISK/vmlinuz$suffix" "$kernel" || return
   fi
   put_file a "$kernel" /run/lab/debian
-  put_file a "$DEBIAN_DISK/initrd" /run/lab/debian-initrd
+  put_file a "$DEBIAN_DISK/initrd$suffix" /run/lab/debian-initrd
   # Host b may have been left without AVX2.
   run_guest debian debian-initrd 'root=/dev/vda rw' --cpus 2 --cpu x86-64-v2 \
     --virtio-console file=/run/lab/hvc

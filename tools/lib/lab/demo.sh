@@ -43,12 +43,12 @@ choose_guest() {
   DEMO_GUEST=busybox
 }
 
-# demo_boots FORMAT
+# demo_boots FORMAT KERNEL
 demo_boots() {
   if [ "$DEMO_GUEST" = busybox ]; then
     boot_guest "$1"
   else
-    boot_debian "$1" && start_caller
+    boot_debian "$1" "$2" && start_caller
   fi
 }
 
@@ -177,14 +177,14 @@ demo_sums_up() {
   printf 'Times are those of emulated hosts on one machine, and not those of Godwit on hardware.\n'
 }
 
-# demo MOVES FORMAT JSON [GUEST]
+# demo MOVES FORMAT JSON GUEST KERNEL
 demo() {
   local moves=$1 format=$2 json=$3 verdict=true
-  choose_guest "${4:-}"
+  choose_guest "$4"
   if $json; then borrow_lab >&2; else borrow_lab; fi
   prepare_guests
   $json || heading "$DEMO_GUEST ($format) boots under godwit on host a"
-  demo_boots "$format" || return 1
+  demo_boots "$format" "$5" || return 1
   $json || demo_introduces
   demo_moves "$moves" "$json" || return 1
   if $json; then

@@ -15,6 +15,8 @@ GUEST_BUSY_RATE=1000
 # What `godwit run` and `godwit receive` are told of its devices, and how long it may take to boot.
 GUEST_DEVICES=
 GUEST_PATIENCE=120
+# What `godwit migrate` has to keep to.
+GUEST_LIMIT=500ms
 # More of the kernel's command line.
 GUEST_WORDS=
 # The power button, as the kernel has it and as programs do.
@@ -159,7 +161,7 @@ move_guest() {
   distance=$(clock_distance) || return
   start_receiver "$to" || return
   run_on "$from" no 330 "godwit migrate $GUEST_NAME tcp://$to:7000 --tls-dir /run/lab/tls --verify \
-    --downtime-limit 500ms --converge-timeout 30s --on-no-converge switchover --timeout 300s $*" \
+    --downtime-limit $GUEST_LIMIT --converge-timeout 30s --on-no-converge switchover --timeout 300s $*" \
     >"$GUEST_DIR/move.$n" 2>"$GUEST_DIR/move.$n.log" || status=$?
   if [ $status -ne 0 ]; then
     guest_trouble "the move to host $to failed with status $status:

@@ -188,8 +188,8 @@ reboots() {
 }
 
 # test_reboot: on host a, where no guest runs.
+# shellcheck disable=SC2034 # GUEST_WORDS is of guest.sh
 test_reboot() {
-  # shellcheck disable=SC2034 # of guest.sh
   GUEST_WORDS=lab.reboot=5
   check 'a guest that is to reboot boots' boot_guest bzimage --cpus 2 || { GUEST_WORDS=; return 0; }
   GUEST_WORDS=
