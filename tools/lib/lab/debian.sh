@@ -110,14 +110,17 @@ make_debian_disk() (
 # debian_disk FOLDER: made anew when what it is made of has changed. Status 2 when this machine
 # cannot make it: DEBIAN_LACKS says why.
 debian_disk() {
-  local folder=$1 made_of begin=$SECONDS
+  local folder=$1 made_of begin=$SECONDS status=0
   made_of=$(cat "$LAB_LIB/debian.sh" "$GODWIT_ROOT/tests/lab/pulse.cc" \
     "$GODWIT_ROOT/tests/lab/scribe.cc" "$GODWIT_ROOT"/tests/lab/debian/etc/systemd/*/* | sha256sum)
   [ "$(cat "$folder/made-of" 2>/dev/null)" != "$made_of" ] || return 0
   has_debian_programs || return 2
   mkdir -p "$(dirname "$folder")"
   printf 'lab: making the Debian disk with mmdebstrap: some minutes, once\n' >&2
-  if make_debian_disk "$folder" "$made_of"; then
+  make_debian_disk "$folder" "$made_of" || status=$?
+  # Interrupted: mmdebstrap ends by itself then, as if it had failed.
+  [ $status -lt 128 ] || exit $status
+  if [ $status -eq 0 ]; then
     printf 'lab: the Debian disk is made, after %s s\n' $((SECONDS - begin)) >&2
     return
   fi
