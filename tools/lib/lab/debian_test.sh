@@ -63,10 +63,11 @@ packets_lost() {
 }
 
 # moves_impaired: on several channels, since TCP gives each one the less the more is lost.
-# The limit leaves room for its round trips, and for an emulated host's load of the state.
+# The limit leaves room for round trips, and for an emulated host's load of the state; the time-out for
+# a last dirty set that waits for lost packets on a busy machine.
 moves_impaired() {
   # shellcheck disable=SC2034
-  local GUEST_LIMIT=2s
+  local GUEST_LIMIT=2s GUEST_IO_TIMEOUT=60s
   impair "delay ${IMPAIRED_DELAY_MS}ms loss $IMPAIRED_LOSS" || return
   move_debian $IMPAIRED_MOVES --multifd-channels 8 || return
   packets_lost && impair

@@ -15,8 +15,9 @@ GUEST_BUSY_RATE=1000
 # What `godwit run` and `godwit receive` are told of its devices, and how long it may take to boot.
 GUEST_DEVICES=
 GUEST_PATIENCE=120
-# What `godwit migrate` has to keep to.
+# What `godwit migrate` has to keep to, and how long both sides wait for each other's bytes.
 GUEST_LIMIT=500ms
+GUEST_IO_TIMEOUT=10s
 # More of the kernel's command line.
 GUEST_WORDS=
 # The power button, as the kernel has it and as programs do.
@@ -127,7 +128,8 @@ start_receiver() {
   local host=$1 n=$GUEST_CONSOLES
   run_quietly "$host" 60 "cd /run/lab && rm -f console.$n vmm.$n status.$n &&
     $(in_background "$n" "receive --name $GUEST_NAME --listen tcp://0.0.0.0:7000 \
-      --tls-dir /run/lab/tls --accept-timeout 60s $(receive_devices)")"
+      --tls-dir /run/lab/tls --accept-timeout 60s --io-timeout $GUEST_IO_TIMEOUT \
+      $(receive_devices)")"
   wait_in "$host" 30 "/run/lab/vmm.$n" 'waits for a guest' && return
   guest_trouble "godwit receive did not start on host $host"
   return 1
@@ -161,7 +163,8 @@ move_guest() {
   distance=$(clock_distance) || return
   start_receiver "$to" || return
   run_on "$from" no 330 "godwit migrate $GUEST_NAME tcp://$to:7000 --tls-dir /run/lab/tls --verify \
-    --downtime-limit $GUEST_LIMIT --converge-timeout 30s --on-no-converge switchover --timeout 300s $*" \
+    --downtime-limit $GUEST_LIMIT --converge-timeout 30s --on-no-converge switchover --timeout 300s \
+    --io-timeout $GUEST_IO_TIMEOUT $*" \
     >"$GUEST_DIR/move.$n" 2>"$GUEST_DIR/move.$n.log" || status=$?
   if [ $status -ne 0 ]; then
     guest_trouble "the move to host $to failed with status $status:
