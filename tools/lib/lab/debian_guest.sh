@@ -31,7 +31,7 @@ boot_debian() {
   local host suffix='' kernel
   GUEST_MEMORY=384M GUEST_PATIENCE=240
   # Its initrd has more in it.
-  [ "${2:-cloud}" = cloud ] || suffix=-ordinary GUEST_MEMORY=512M GUEST_PATIENCE=600
+  [ "${2:-cloud}" = cloud ] || suffix=-ordinary GUEST_MEMORY=512M GUEST_PATIENCE=900
   kernel=$DEBIAN_DISK/vmlinuz$suffix
   GUEST_DEVICES="--disk nbd=nbd://$(address_of client):10809/ --net tap=guest0,mac=$DEBIAN_MAC --rng --balloon"
   for host in "${LAB_HOSTS[@]}"; do add_tap "$host" || return; done
