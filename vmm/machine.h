@@ -10,6 +10,7 @@
 #include "vmm/base/byte_io.h"
 #include "vmm/base/clock.h"
 #include "vmm/base/error.h"
+#include "vmm/free_page_hints.h"
 #include "vmm/memory/dirty_tracker.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/state/sections.h"
@@ -55,6 +56,8 @@ class Machine {
   [[nodiscard]] virtual MachineDescription describe() const = 0;
   [[nodiscard]] virtual GuestMemory& memory() = 0;
   [[nodiscard]] virtual DirtyTracker& dirty_tracker() = 0;
+  // Null: nothing here tells which pages the guest does not use.
+  [[nodiscard]] virtual FreePageHints* free_page_hints() { return nullptr; }
 
   // Stops every vCPU outside guest code with its last exit completed, then quiesces the devices.
   // A machine that is paused stays so and the times are those of this call.
