@@ -179,6 +179,11 @@ virtio::Balloon* Board::balloon() {
   return nullptr;
 }
 
+vmm::FreePageHints* Board::free_page_hints() {
+  virtio::Balloon* const its = balloon();
+  return its == nullptr ? nullptr : its->free_page_hints();
+}
+
 void Board::shut_down(Unsent unsent) noexcept {
   parts_->console->shut_down(unsent);
   for (const auto& device : parts_->virtio) device->model().shut_down(unsent == Unsent::kDiscard);

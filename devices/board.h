@@ -43,7 +43,7 @@ struct BoardConfig {
   bool rng = false;
   std::optional<ConsoleConfig> virtio_console;
   std::optional<virtio::VsockConfig> vsock;
-  bool balloon = false;
+  std::optional<virtio::BalloonConfig> balloon;
 };
 
 // What every board has, in its order.
@@ -66,7 +66,8 @@ class BoardDevices {
 };
 
 // Turns on in `config` the devices that need nothing of the host (virtio-rng, -balloon, -console to
-// nowhere), as far as the guest that is to come has them.
+// nowhere), as far as the guest that is to come has them; what is not said of its balloon is as it
+// is there.
 void adopt_devices(const std::vector<vmm::DeviceDescription>& source, BoardConfig& config);
 
 // Why a guest with the devices `source` cannot run on a machine with the devices `here`, one
@@ -111,6 +112,7 @@ class Board {
   static std::unique_ptr<ConsoleBackend> retire(std::unique_ptr<Board> board);
   // Null without one.
   [[nodiscard]] virtio::Balloon* balloon();
+  [[nodiscard]] vmm::FreePageHints* free_page_hints();
 
   // Ends the devices' own threads; no interrupt is raised afterwards. No vCPU may run any more.
   // `unsent`: kSend when the guest ended here, kDiscard when it runs elsewhere and took its unsent

@@ -127,7 +127,7 @@ Result<BoardDevices> BoardDevices::open(const BoardConfig& config,
     GODWIT_ASSIGN(auto vsock, virtio::Vsock::open(*config.vsock));
     devices.models_.push_back(std::move(vsock));
   }
-  if (config.balloon) devices.models_.push_back(std::make_unique<virtio::Balloon>());
+  if (config.balloon) devices.models_.push_back(std::make_unique<virtio::Balloon>(*config.balloon));
   if (devices.models_.size() >= pci::kSlots)
     return make_error(Errc::kInvalidArgument, "{} virtio devices: there are slots for {}",
                       devices.models_.size(), pci::kSlots - 1);
@@ -155,7 +155,11 @@ std::vector<DeviceDescription> BoardDevices::describe() const {
 void adopt_devices(const std::vector<DeviceDescription>& source, BoardConfig& config) {
   for (const DeviceDescription& device : source) {
     if (device.type == "virtio-rng") config.rng = true;
-    if (device.type == "virtio-balloon") config.balloon = true;
+    if (device.type == "virtio-balloon") {
+      if (!config.balloon) config.balloon.emplace();
+      if (!config.balloon->free_page_hint)
+        config.balloon = virtio::balloon_of_traits(device.traits);
+    }
     if (device.type == "virtio-console" && !config.virtio_console) config.virtio_console.emplace();
   }
 }

@@ -6,23 +6,26 @@
 #include <cstring>
 #include <utility>
 
+#include "devices/virtio/buffers.h"
 #include "devices/virtio/spec.h"
 
 namespace godwit::devices::virtio {
 namespace {
 
-// 5.5.2. Drivers that leave out the numbers of queues they do not use, as Linux did until 6.11,
-// have the reporting queue further in front.
 constexpr uint16_t kInflateQueue = 0;
 constexpr uint16_t kDeflateQueue = 1;
 constexpr uint16_t kStatisticsQueue = 2;
 // 5.5.3.
 constexpr uint64_t kStatisticsFeature = feature(1);
 constexpr uint64_t kDeflateOnOom = feature(2);
+constexpr uint64_t kFreePageHint = feature(3);
+constexpr uint64_t kPagePoison = feature(4);
 constexpr uint64_t kReporting = feature(5);
 // 5.5.4.
 constexpr uint32_t kTargetOffset = 0;
 constexpr uint32_t kActualOffset = 4;
+constexpr uint32_t kCommandOffset = 8;
+constexpr uint32_t kPoisonOffset = 12;
 // 5.5.6.4: u16 tag, u64 value.
 constexpr size_t kStatisticBytes = 10;
 constexpr size_t kMostStatistics = 64;
@@ -32,33 +35,40 @@ constexpr uint16_t kAvailableTag = 6;
 // A pause waits for the round that is under way.
 constexpr uint64_t kPagesInARound = 4096;
 
-// Copies the readable bytes of `chain`, as far as they fit; how many.
-size_t copy_out(const Chain& chain, std::span<std::byte> to) {
-  size_t copied = 0;
-  for (const Buffer& buffer : chain.readable) {
-    const size_t n = std::min(to.size() - copied, buffer.bytes.size());
-    std::copy_n(buffer.bytes.begin(), n, to.begin() + static_cast<ptrdiff_t>(copied));
-    copied += n;
-  }
-  return copied;
-}
-
 }  // namespace
 
-Balloon::Balloon() : wake_(make_eventfd()) {}
+Balloon::Balloon(const BalloonConfig& config)
+    : hints_offered_(config.free_page_hint.value_or(true)),
+      wake_(make_eventfd()),
+      hints_([this] { config_is_new(); }) {}
 
 uint16_t Balloon::device_id() const {
   return kBalloon;
 }
 
+std::string Balloon::traits() const {
+  return std::string(hints_offered_ ? kBalloonHintTrait : "");
+}
+
 uint64_t Balloon::features() const {
-  return kStatisticsFeature | kDeflateOnOom | kReporting;
+  const uint64_t always = kStatisticsFeature | kDeflateOnOom | kReporting;
+  return hints_offered_ ? always | kFreePageHint | kPagePoison : always;
+}
+
+// Linux hints a free block of 4 MiB in each request and keeps asking its allocator while the queue
+// is full.
+std::vector<uint16_t> Balloon::queue_sizes() const {
+  return {128, 128, 8, static_cast<uint16_t>(hints_offered_ ? 256 : 32), 32};
+}
+
+void Balloon::config_is_new() {
+  tell_config_.store(true);
+  ring_eventfd(wake_.get());
 }
 
 void Balloon::set_target(uint32_t pages) {
   target_.store(pages);
-  tell_target_.store(true);
-  ring_eventfd(wake_.get());
+  config_is_new();
 }
 
 BalloonStatistics Balloon::statistics() {
@@ -69,33 +79,60 @@ BalloonStatistics Balloon::statistics() {
 }
 
 void Balloon::read_config(uint32_t offset, std::span<std::byte> data) const {
-  const uint64_t both = uint64_t{target_.load()} << (8 * kTargetOffset) |
-                        uint64_t{actual_.load()} << (8 * kActualOffset);
+  const uint32_t fields[] = {target_.load(), actual_.load(), hints_.command(), poison_.load()};
+  static_assert(kTargetOffset == 0 && kActualOffset == 4 && kCommandOffset == 8 &&
+                kPoisonOffset == 12);
+  const auto bytes = std::as_bytes(std::span(fields));
   for (size_t i = 0; i < data.size(); ++i) {
     const uint64_t at = uint64_t{offset} + i;
-    data[i] = static_cast<std::byte>(at < 8 ? both >> (8 * at) : 0);
+    data[i] = at < bytes.size() ? bytes[at] : std::byte{0};
   }
 }
 
 void Balloon::write_config(uint32_t offset, std::span<const std::byte> data) {
-  if (offset != kActualOffset || data.size() != 4) return;
+  if (data.size() != 4) return;
   uint32_t value;
   std::memcpy(&value, data.data(), sizeof value);
-  actual_.store(value);
+  if (offset == kActualOffset) actual_.store(value);
+  if (offset == kPoisonOffset && hints_offered_) poison_.store(value);
 }
 
-Balloon::Role Balloon::role_of(uint16_t queue) const {
-  if (queue == kInflateQueue) return Role::kInflate;
-  if (queue == kDeflateQueue) return Role::kDeflate;
-  if (queue == kStatisticsQueue && (features_ & kStatisticsFeature) != 0) return Role::kStatistics;
-  return Role::kReport;
+bool Balloon::keeps_poison() const {
+  return (features_.load() & kPagePoison) != 0 && poison_.load() != 0;
+}
+
+// 5.5.2 numbers the queues of all features. Drivers that leave out the numbers of those they do not
+// use, as Linux did until 6.11, have the later ones further in front. So a queue that is there for
+// a feature that is not says how this driver counts.
+void Balloon::assign_roles() {
+  constexpr std::array<std::pair<Role, uint64_t>, 3> kOptional{
+      {{Role::kStatistics, kStatisticsFeature},
+       {Role::kHint, kFreePageHint},
+       {Role::kReport, kReporting}}};
+  roles_.fill(Role::kNone);
+  roles_[kInflateQueue] = Role::kInflate;
+  roles_[kDeflateQueue] = Role::kDeflate;
+  bool dense = false;
+  for (uint16_t i = 0; i < kOptional.size(); ++i) {
+    const bool used = (features_.load() & kOptional[i].second) != 0;
+    dense |= !used && transport_->queue(kStatisticsQueue + i).started();
+  }
+  uint16_t next = kStatisticsQueue;
+  for (const auto& [role, feature] : kOptional) {
+    const bool used = (features_.load() & feature) != 0;
+    if (used) roles_[next] = role;
+    if (used || !dense) ++next;
+  }
 }
 
 void Balloon::start(Transport& transport, uint64_t features, unsigned thread) {
   transport_ = &transport;
-  features_ = features;
+  features_.store(features);
   loaded_ = false;
   unfinished_.fill(false);
+  assign_roles();
+  hints_.forget_driver();
+  hints_.allow((features & kFreePageHint) != 0 && !keeps_poison());
   transport.thread(thread).watch(wake_.get(), [this] {
     drain_eventfd(wake_.get());
     if (resumed_) woken();
@@ -105,7 +142,12 @@ void Balloon::start(Transport& transport, uint64_t features, unsigned thread) {
 void Balloon::stop(unsigned thread) {
   if (transport_ != nullptr) transport_->thread(thread).unwatch(wake_.get());
   transport_ = nullptr;
-  if (!loaded_) actual_.store(0);
+  features_.store(0);
+  hints_.allow(false);
+  if (!loaded_) {
+    actual_.store(0);
+    poison_.store(0);
+  }
   const std::lock_guard lock(statistics_mutex_);
   statistics_ = {};
 }
@@ -116,17 +158,17 @@ void Balloon::resume(unsigned) {
 }
 
 void Balloon::woken() {
-  if (tell_target_.exchange(false)) transport_->config_changed();
+  if (tell_config_.exchange(false)) transport_->config_changed();
   for (size_t q = 0; q < unfinished_.size(); ++q) {
     if (std::exchange(unfinished_[q], false)) notified(static_cast<uint16_t>(q));
   }
-  if (wants_statistics_.exchange(false) && role_of(kStatisticsQueue) == Role::kStatistics)
+  if (wants_statistics_.exchange(false) && roles_[kStatisticsQueue] == Role::kStatistics)
     ask_statistics(kStatisticsQueue);
 }
 
 void Balloon::notified(uint16_t index) {
   if (transport_ == nullptr) return;
-  const Role role = role_of(index);
+  const Role role = roles_[index];
   if (role == Role::kStatistics) return read_statistics(index);
   Queue& queue = transport_->queue(index);
   uint64_t pages = 0;
@@ -156,7 +198,9 @@ void Balloon::notified(uint16_t index) {
 
 std::optional<uint64_t> Balloon::take(Role role) {
   if (role == Role::kInflate) return inflate();
-  if (role == Role::kReport && (features_ & kReporting) != 0) return take_report();
+  // 64 pages are a word to whoever is told.
+  if (role == Role::kHint) return hints_.take(chain_, transport_->memory()) / 64 + 1;
+  if (role == Role::kReport && !keeps_poison()) return take_report();
   return 1;
 }
 
@@ -165,7 +209,7 @@ std::optional<uint64_t> Balloon::inflate() {
   const uint64_t count = chain_.readable_bytes / sizeof(uint32_t);
   if (count > kMostGiven) return {};
   given_.resize(count);
-  copy_out(chain_, std::as_writable_bytes(std::span(given_)));
+  copy_out(chain_.readable, 0, std::as_writable_bytes(std::span(given_)));
   std::sort(given_.begin(), given_.end());
   for (size_t i = 0; i < given_.size();) {
     const uint64_t first = given_[i];
@@ -176,7 +220,7 @@ std::optional<uint64_t> Balloon::inflate() {
   return count + 1;
 }
 
-// 5.5.6.6: the buffers are the pages.
+// 5.5.6.7: the buffers are the pages.
 uint64_t Balloon::take_report() {
   uint64_t bytes = 0;
   for (const Buffer& buffer : chain_.writable) {
@@ -206,7 +250,7 @@ void Balloon::read_statistics(uint16_t index) {
   if (popped == Queue::Pop::kEmpty) return;
   queue.unpop();
   std::array<std::byte, kMostStatistics * kStatisticBytes> raw;
-  const size_t bytes = copy_out(chain_, raw);
+  const size_t bytes = copy_out(chain_.readable, 0, raw);
   const std::span<const std::byte> whole(raw.data(), bytes / kStatisticBytes * kStatisticBytes);
   ByteReader in(whole, "statistics");
   BalloonStatistics fresh;
@@ -235,14 +279,24 @@ void Balloon::ask_statistics(uint16_t index) {
 void Balloon::save(ByteWriter& out) const {
   out.u32(target_.load());
   out.u32(actual_.load());
+  if (!hints_offered_) return;
+  out.u32(poison_.load());
+  out.u32(hints_.latest());
 }
 
-Result<> Balloon::load(ByteReader& in, uint16_t) {
+Result<> Balloon::load(ByteReader& in, uint16_t version) {
   const uint32_t target = in.u32();
   const uint32_t actual = in.u32();
+  const bool more = version >= 2 && hints_offered_;
+  const uint32_t poison = more ? in.u32() : 0;
+  const uint32_t session = more ? in.u32() : 0;
   GODWIT_TRY(in.finish());
+  if (session != 0 && session < FreePageHinting::kFirstId)
+    return make_error(Errc::kCorrupt, "{}: {} cannot be the number of a session", type(), session);
   target_.store(target);
   actual_.store(actual);
+  poison_.store(poison);
+  hints_.set_latest(session);
   loaded_ = true;
   return {};
 }

@@ -91,13 +91,34 @@ TEST(CompareDevices, ADeviceNamedTwiceIsNoFit) {
 
 TEST(AdoptDevices, WhatNeedsNothingOfTheHostComesAlong) {
   BoardConfig config;
-  config.rng = config.balloon = true;
+  config.rng = true;
+  config.balloon.emplace();
   config.virtio_console = ConsoleConfig{ConsoleKind::kNull, {}};
   const auto source = BoardDevices::open(config).value().describe();
   BoardConfig here;
   adopt_devices(source, here);
   EXPECT_TRUE(here.rng && here.balloon && here.virtio_console);
   EXPECT_THAT(compare_devices(source, BoardDevices::open(here).value().describe()), IsEmpty());
+}
+
+TEST(AdoptDevices, ABalloonIsAsWhereTheGuestComesFromUnlessToldOtherwise) {
+  for (const bool hints : {false, true}) {
+    BoardConfig there;
+    there.balloon = virtio::BalloonConfig{.free_page_hint = hints};
+    const auto source = BoardDevices::open(there).value().describe();
+    for (const bool named : {false, true}) {
+      BoardConfig here;
+      if (named) here.balloon.emplace();
+      adopt_devices(source, here);
+      EXPECT_EQ(here.balloon->free_page_hint, hints);
+      EXPECT_THAT(compare_devices(source, BoardDevices::open(here).value().describe()), IsEmpty());
+    }
+    BoardConfig here;
+    here.balloon = virtio::BalloonConfig{.free_page_hint = !hints};
+    adopt_devices(source, here);
+    EXPECT_THAT(compare_devices(source, BoardDevices::open(here).value().describe()),
+                testing::Contains(HasSubstr("virtio-balloon #0: free-page-hint")));
+  }
 }
 
 TEST(AdoptDevices, AConsoleThatIsNamedHereStays) {

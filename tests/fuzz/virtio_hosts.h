@@ -108,15 +108,35 @@ class ConsoleHost final : public Host {
   FuzzConsole* console_ = nullptr;
 };
 
-class BalloonHost final : public Host {
+// Hints may name guest memory (16 MiB) only, and only while somebody asks.
+class BalloonHost final : public Host, private vmm::FreePageSink {
  public:
-  std::unique_ptr<Model> make() override { return std::make_unique<Balloon>(); }
+  std::unique_ptr<Model> make() override {
+    if (balloon_ != nullptr) stop_asking();
+    auto balloon = std::make_unique<Balloon>();
+    balloon_ = balloon.get();
+    return balloon;
+  }
   void act(Model& model, FuzzInput& in) override {
     auto& balloon = static_cast<Balloon&>(model);
     const uint8_t n = in.u8();
     if (n % 2 == 0) balloon.set_target(n * 100u);
+    if (n % 16 == 1 && !asking_.exchange(true)) asking_ = balloon.free_page_hints()->begin(*this);
+    if (n % 16 == 3) stop_asking();
     (void)balloon.statistics();
   }
+
+ private:
+  void add_free(PageIndex first, uint64_t count) noexcept override {
+    constexpr uint64_t kPages = (16_MiB).pages();
+    if (first.value >= kPages || count > kPages - first.value || !asking_.load()) std::abort();
+  }
+  void stop_asking() {
+    balloon_->free_page_hints()->end();
+    asking_ = false;
+  }
+  Balloon* balloon_ = nullptr;
+  std::atomic<bool> asking_{false};
 };
 
 // The guest's CID is 3; port 5 of the host is served.

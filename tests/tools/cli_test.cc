@@ -67,6 +67,8 @@ TEST_F(Cli, UsageErrorsEndWithTwoAndSayWhatIsWrong) {
   expect_usage("run --name web --memory 1G --kernel k --serial tty9", "tty9");
   expect_usage("run --name web --memory 1G --kernel k --hugepages 4M", "2M, 1G or transparent");
   expect_usage("run --name web --memory 1G --kernel k --log-level loud", "log level");
+  expect_usage("run --name web --memory 1G --kernel k --balloon free-page-hint=yes",
+               "free-page-hint=on or free-page-hint=off");
   expect_usage("run --name web --memory 1G --kernel k --frob", "--frob");
   expect_usage("migrate web", "URL is required");
   expect_usage("migrate web host2:7000 --plaintext", "tcp://");

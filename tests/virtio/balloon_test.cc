@@ -80,7 +80,7 @@ TEST_F(BalloonTest, GivesInflatedPagesBackToTheHost) {
 
 TEST_F(BalloonTest, GivesReportedPagesBackToTheHost) {
   for (const uint16_t queue : {uint16_t{3}, uint16_t{4}}) {
-    start();
+    start(kStatistics | kReporting | (queue == 4 ? feature(3) : 0));
     fill(64);
     // The second range begins and ends inside of pages.
     a_->driver.queue(queue).add(

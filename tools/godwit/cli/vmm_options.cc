@@ -65,6 +65,25 @@ void add_net_option(CLI::App& command, std::vector<devices::NetConfig>& nets) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
+void add_balloon_option(CLI::App& command, std::optional<devices::virtio::BalloonConfig>& balloon) {
+  command
+      .add_option_function<std::string>(
+          "--balloon",
+          [&balloon](const std::string& text) {
+            const auto parsed = devices::virtio::parse_balloon(text);
+            if (!parsed) throw CLI::ValidationError("--balloon", parsed.error().message);
+            balloon = *parsed;
+          },
+          "Gives the guest a balloon (virtio-balloon): `godwit balloon` asks it for memory back, "
+          "pages that it does not use are given back to the host by themselves and do not travel "
+          "in a migration, and a migration asks it for more of those (free page hints; "
+          "free-page-hint=off: it does not). Received without this option, a guest that has one "
+          "keeps it as it is.")
+      ->type_name("[free-page-hint=on|off]")
+      ->expected(0, 1)
+      ->trigger_on_parse(false);
+}
+
 }  // namespace
 
 Result<ByteCount> parse_guest_memory(const std::string& text) {
@@ -191,12 +210,7 @@ void add_device_options(CLI::App& command, devices::BoardConfig& devices) {
           "is the socket PATH_P. Streams do not move with the guest: after a migration it sees "
           "them reset. The CID must be the same at the target.")
       ->type_name("cid=N,path=PATH");
-  command.add_flag(
-      "--balloon", devices.balloon,
-      "Gives the guest a balloon (virtio-balloon): `godwit balloon` asks it for memory "
-      "back, and pages that it does not use are given back to the host by themselves "
-      "and do not travel in a migration. Received without this option, a guest that "
-      "has one keeps it.");
+  add_balloon_option(command, devices.balloon);
 }
 
 void add_dirty_tracking_option(CLI::App& command, DirtyTracking& tracking) {

@@ -55,6 +55,9 @@ class KvmMachine final : public GuestMachine {
   [[nodiscard]] vmm::MachineDescription describe() const override { return vm_->describe(); }
   [[nodiscard]] vmm::GuestMemory& memory() override { return vm_->memory(); }
   [[nodiscard]] vmm::DirtyTracker& dirty_tracker() override { return vm_->dirty_tracker(); }
+  [[nodiscard]] vmm::FreePageHints* free_page_hints() override {
+    return board_ ? board_->free_page_hints() : nullptr;
+  }
   vmm::PauseTimes pause() override { return vm_->pause(); }
   void resume() override { vm_->resume(); }
   [[nodiscard]] bool running() const override { return vm_->running(); }
