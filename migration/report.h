@@ -96,6 +96,7 @@ struct Progress {
   uint64_t lz4_bytes_in = 0;     // before compression
   uint64_t lz4_bytes_out = 0;    // after it
   uint64_t untouched_pages = 0;  // never used by the guest: not read, not sent
+  uint64_t free_pages = 0;       // not in use now, says the guest: left out of the first iteration
   double wire_bytes_per_second = 0;
   double dirty_pages_per_second = 0;
   std::optional<Nanoseconds> expected_downtime;
@@ -103,7 +104,8 @@ struct Progress {
   bool converging = true;                // false: the guest dirties memory faster than it is sent
 };
 
-// What --verify found.
+// What --verify found. Pages that the guest does not use and that were left out count as zero,
+// which they are at the target.
 struct VerifyReport {
   bool equal = false;
   uint64_t source_hash = 0;

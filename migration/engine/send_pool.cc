@@ -20,9 +20,10 @@ SendPool::~SendPool() {
   shutdown();
 }
 
-void SendPool::start(const vmm::DirtyBitmap& pages, uint32_t iteration) {
+void SendPool::start(const vmm::DirtyBitmap& pages, uint32_t iteration, FreePages* free) {
   const std::lock_guard lock(mutex_);
   pages_ = &pages;
+  free_ = free;
   iteration_ = iteration;
   busy_ = static_cast<uint32_t>(workers_.size());
   work_.notify_all();
@@ -45,8 +46,9 @@ void SendPool::run(uint32_t index) {
     if (stopping_) return;
     last = iteration_;
     const vmm::DirtyBitmap& pages = *pages_;
+    FreePages* const free = free_;
     lock.unlock();
-    const Result<> sent = send_and_confirm(worker, index, pages, last);
+    const Result<> sent = send_and_confirm(worker, index, pages, last, free);
     const Nanoseconds cpu = thread_cpu_time();
     lock.lock();
     worker.cpu = cpu;
@@ -57,10 +59,11 @@ void SendPool::run(uint32_t index) {
 }
 
 Result<> SendPool::send_and_confirm(Worker& worker, uint32_t index, const vmm::DirtyBitmap& pages,
-                                    uint32_t iteration) {
+                                    uint32_t iteration, FreePages* free) {
   Channel& channel = *worker.channel;
   const Shard shard{index, static_cast<uint32_t>(workers_.size())};
-  GODWIT_TRY(worker.sender.send_iteration(channel, pages, iteration, shard));
+  GODWIT_TRY(worker.sender.send_iteration(channel, pages, iteration, shard, PageSender::Flush::kYes,
+                                          free));
   std::array<std::byte, kAckBytes> ack;
   GODWIT_TRY(channel.receive(MutableBuffer(ack)));
   GODWIT_ASSIGN(const uint32_t acknowledged, decode_ack(ack));

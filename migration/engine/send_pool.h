@@ -19,8 +19,9 @@ class SendPool {
            const PageSender::Options& options);
   ~SendPool();
 
-  // Lets every worker send its shard of `pages`, which must stay as it is until wait() says done.
-  void start(const vmm::DirtyBitmap& pages, uint32_t iteration);
+  // Lets every worker send its shard of `pages` without those in `free` (null: all), which must
+  // both stay until wait() says done, `pages` as it is.
+  void start(const vmm::DirtyBitmap& pages, uint32_t iteration, FreePages* free = nullptr);
   // Whether every worker has sent its part and had it acknowledged, waiting at most `limit`. The
   // first error of a worker ends it; the pool is then good for nothing but destruction.
   Result<bool> wait(Nanoseconds limit);
@@ -43,13 +44,14 @@ class SendPool {
   };
   void run(uint32_t index);
   Result<> send_and_confirm(Worker& worker, uint32_t index, const vmm::DirtyBitmap& pages,
-                            uint32_t iteration);
+                            uint32_t iteration, FreePages* free);
 
   std::vector<std::unique_ptr<Worker>> workers_;
   mutable std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable done_;
   const vmm::DirtyBitmap* pages_ = nullptr;
+  FreePages* free_ = nullptr;
   uint32_t iteration_ = 0;
   uint32_t busy_ = 0;
   bool stopping_ = false;

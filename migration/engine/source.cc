@@ -163,6 +163,7 @@ Result<wire::Outcome> MigrationSource::Impl::ask_outcome() {
 }
 
 void MigrationSource::Impl::finish(Status status, std::optional<Error> error) {
+  end_free_pages();
   if (limiter_) limiter_->shutdown();
   if (pool_) pool_->shutdown();
   if (tracking_) machine_.dirty_tracker().stop();
@@ -280,6 +281,7 @@ void MigrationSource::Impl::refresh_progress() {
   p.transferred_bytes = counts.wire_bytes;
   p.normal_pages = counts.normal;
   p.duplicate_pages = counts.duplicate;
+  p.free_pages = counts.free;
   p.lz4_pages = counts.lz4_pages;
   p.lz4_bytes_in = counts.lz4_bytes_in;
   p.lz4_bytes_out = counts.lz4_bytes_out;
@@ -290,8 +292,8 @@ void MigrationSource::Impl::refresh_progress() {
 // Where the iteration under way stands. The rate is that of this iteration so far, once it has
 // lasted long enough to have one.
 void MigrationSource::Impl::refresh_iteration_locked(const PageCounts& counts) {
-  const uint64_t done =
-      counts.normal + counts.duplicate - iteration_before_.normal - iteration_before_.duplicate;
+  const auto pages = [](const PageCounts& c) { return c.normal + c.duplicate + c.free; };
+  const uint64_t done = pages(counts) - pages(iteration_before_);
   const uint64_t left = iteration_pages_ - std::min(done, iteration_pages_);
   progress_.remaining_bytes = left * kPageSize;
   const Nanoseconds spent = now() - iteration_start_;

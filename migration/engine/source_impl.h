@@ -9,6 +9,7 @@
 #include "migration/engine/clock_sync.h"
 #include "migration/engine/convergence.h"
 #include "migration/engine/send_pool.h"
+#include "migration/page/free_pages.h"
 #include "migration/source.h"
 #include "migration/transport/rate_limiter.h"
 #include "migration/wire/message_channel.h"
@@ -19,6 +20,7 @@ class MigrationSource::Impl {
  public:
   Impl(vmm::Machine& machine, Connector& connector, const MigrationParameters& parameters,
        Observer observer);
+  ~Impl() { end_free_pages(); }
 
   MigrationResult run();
   void cancel() noexcept;
@@ -43,6 +45,9 @@ class MigrationSource::Impl {
   Result<> rehearse();
   Result<> rehearse_once();
   void start_tracking();
+  void ask_for_free_pages();
+  void end_free_pages() noexcept;
+  void note_left_out();
   // pre-copy (source_precopy.cc)
   Result<> iterate_until_switchover();
   Result<> send_iteration();
@@ -93,7 +98,9 @@ class MigrationSource::Impl {
   ClockSync clock_;
   Convergence convergence_;
   BudgetTerms terms_;
-  Nanoseconds hash_time_{};  // with verify: estimated
+  Nanoseconds hash_time_{};                // with verify: estimated
+  vmm::FreePageHints* hints_ = nullptr;    // while a session is under way
+  std::unique_ptr<FreePages> free_pages_;  // null when the guest was not asked
   vmm::DirtyBitmap sending_;
   vmm::DirtyBitmap found_;
   uint64_t found_pages_ = 0;

@@ -62,12 +62,14 @@ Result<> MigrationSource::Impl::send_iteration() {
     const std::lock_guard lock(mutex_);
     progress_.iteration = number;
   }
-  pool_->start(sending_, number);
+  // What a harvest found is sent in any case.
+  pool_->start(sending_, number, number == 1 ? free_pages_.get() : nullptr);
   for (;;) {
     GODWIT_ASSIGN(const bool done, pool_->wait(clock_.look_again_after(kTick)));
     if (done) break;
     GODWIT_TRY(tend());
   }
+  end_free_pages();
   record({.number = number, .duration = now() - iteration_start_});
   const Nanoseconds least = convergence_.converging() ? kMinIteration : kMinIterationStuck;
   if (const Nanoseconds spent = now() - harvested_at_; spent < least) {
@@ -99,6 +101,12 @@ void MigrationSource::Impl::harvest() {
   report.dirty_pages_per_second = seconds > 0 ? static_cast<double>(found_pages_) / seconds : 0;
   harvested_at_ = after;
   std::swap(sending_, found_);
+  note_left_out();
+}
+
+// What is to be sent is not left out any more. Only a hash asks for it.
+void MigrationSource::Impl::note_left_out() {
+  if (parameters_.verify && free_pages_) free_pages_->note_sent(sending_);
 }
 
 void MigrationSource::Impl::note_iteration(uint64_t wire_before) {

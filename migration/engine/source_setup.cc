@@ -112,6 +112,7 @@ void MigrationSource::Impl::start_tracking() {
   machine_.dirty_tracker().start();
   tracking_ = true;
   harvested_at_ = now();
+  ask_for_free_pages();
   // Everything that the guest ever touched goes out once. A page touched from now on is tracked.
   uint64_t touched = 0;
   for (const vmm::PageRange& range : machine_.memory().touched()) {
@@ -122,6 +123,25 @@ void MigrationSource::Impl::start_tracking() {
   const std::lock_guard lock(mutex_);
   progress_.untouched_pages = machine_.memory().page_count() - touched;
   progress_.remaining_bytes = touched * kPageSize;
+}
+
+// The guest answers while other things go on: nothing waits for it. Asked here, it has most often
+// answered before the first page is looked at.
+void MigrationSource::Impl::ask_for_free_pages() {
+  vmm::FreePageHints* const hints = machine_.free_page_hints();
+  if (hints == nullptr || !was_running_) return;
+  free_pages_ = std::make_unique<FreePages>(machine_.memory().page_count());
+  if (hints->begin(*free_pages_)) {
+    hints_ = hints;
+  } else {
+    free_pages_.reset();
+  }
+}
+
+// However the migration goes: the guest has its pages back from here on.
+void MigrationSource::Impl::end_free_pages() noexcept {
+  if (hints_ != nullptr) hints_->end();
+  hints_ = nullptr;
 }
 
 // Everything of a switchover but the handing over: pauses for as long as saving takes, and lets the

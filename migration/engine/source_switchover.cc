@@ -82,7 +82,8 @@ Result<> MigrationSource::Impl::send_residue_and_state() {
 Result<wire::Loaded> MigrationSource::Impl::await_loaded(TimePoint deadline) {
   std::optional<uint64_t> own_hash;
   if (parameters_.verify) {
-    own_hash = memory_hash(machine_.memory());
+    note_left_out();
+    own_hash = memory_hash(machine_.memory(), free_pages_ ? &free_pages_->left_out() : nullptr);
     result_.verify = VerifyReport{.source_hash = *own_hash};
   }
   for (;;) {
@@ -158,6 +159,7 @@ wire::Settled MigrationSource::Impl::settled() const {
       .lz4_pages = progress_.lz4_pages,
       .lz4_bytes_in = progress_.lz4_bytes_in,
       .lz4_bytes_out = progress_.lz4_bytes_out,
+      .free_pages = progress_.free_pages,
   };
 }
 

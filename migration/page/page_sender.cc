@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "migration/page/free_pages.h"
 #include "migration/page/zero.h"
 #include "migration/transport/rate_limiter.h"
 #include "migration/wire/xxh3.h"
@@ -27,17 +28,21 @@ PageSender::PageSender(const vmm::GuestMemory& memory, const Options& options)
 PageSender::~PageSender() = default;
 
 Result<> PageSender::send_iteration(Channel& channel, const vmm::DirtyBitmap& pages,
-                                    uint32_t iteration, Shard shard, Flush flush) {
+                                    uint32_t iteration, Shard shard, Flush flush, FreePages* free) {
   iteration_ = iteration;
   const auto words = pages.words();
   const uint64_t step = kStripeGroups * shard.count;
   for (uint64_t stripe = shard.index * kStripeGroups; stripe < words.size(); stripe += step) {
     const uint64_t end = std::min<uint64_t>(stripe + kStripeGroups, words.size());
     for (uint64_t group = stripe; group < end; ++group) {
-      if (words[group] != 0) GODWIT_TRY(add_group(channel, group, words[group]));
+      if (words[group] == 0) continue;
+      const uint64_t wanted = free == nullptr ? words[group] : free->leave_out(group, words[group]);
+      counts_.free += static_cast<uint64_t>(std::popcount(words[group] ^ wanted));
+      if (wanted != 0) GODWIT_TRY(add_group(channel, group, wanted));
     }
   }
   GODWIT_TRY(send_frame(channel));
+  live_.publish(counts_);
   head_.clear();
   encode_frame({.kind = FrameKind::kEndOfIteration, .iteration = iteration}, {}, head_);
   GODWIT_TRY(channel.send(ConstBuffer(head_.view())));

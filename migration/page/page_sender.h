@@ -11,6 +11,7 @@
 
 namespace godwit::migration {
 
+class FreePages;
 class RateLimiter;
 
 // Which part of the pages a sender owns. Neighbouring groups are dealt out in stripes of
@@ -35,10 +36,11 @@ class PageSender {
 
   // Sends the pages of `pages` in `shard`, in ascending order, then the end of `iteration`, and
   // flushes unless told not to. Reads each page once. The guest may write meanwhile: a torn page is
-  // dirty again.
+  // dirty again. Leaves out what `free` has by the time it is looked at; without it (null),
+  // nothing.
   enum class Flush { kYes, kNo };
   Result<> send_iteration(Channel& channel, const vmm::DirtyBitmap& pages, uint32_t iteration,
-                          Shard shard, Flush flush = Flush::kYes);
+                          Shard shard, Flush flush = Flush::kYes, FreePages* free = nullptr);
 
   // Since construction.
   [[nodiscard]] const LivePageCounts& counts() const { return live_; }

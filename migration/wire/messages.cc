@@ -274,6 +274,8 @@ void encode(const Settled& m, ByteWriter& out) {
         m.lz4_pages, m.lz4_bytes_in, m.lz4_bytes_out}) {
     out.u64(count);
   }
+  // Later than the others, and so not there when there is nothing to say.
+  if (m.free_pages != 0) out.u64(m.free_pages);
 }
 
 MigrationResult result_of(const Settled& m) {
@@ -290,6 +292,7 @@ MigrationResult result_of(const Settled& m) {
   p.lz4_pages = m.lz4_pages;
   p.lz4_bytes_in = m.lz4_bytes_in;
   p.lz4_bytes_out = m.lz4_bytes_out;
+  p.free_pages = m.free_pages;
   result.total_time = Nanoseconds(m.total_ns);
   result.downtime = m.ledger.total;
   result.ledger = m.ledger;
@@ -328,6 +331,7 @@ Result<Settled> decode_settled(std::span<const std::byte> payload) {
         &m.untouched_pages, &m.lz4_pages, &m.lz4_bytes_in, &m.lz4_bytes_out}) {
     *count = in.u64();
   }
+  if (in.remaining() != 0) m.free_pages = in.u64();
   GODWIT_TRY(in.finish());
   return m;
 }

@@ -122,6 +122,7 @@ struct Settled {
   uint64_t lz4_pages = 0;
   uint64_t lz4_bytes_in = 0;
   uint64_t lz4_bytes_out = 0;
+  uint64_t free_pages = 0;
 };
 // The same for the API: a completed migration.
 MigrationResult result_of(const Settled& m);

@@ -105,6 +105,19 @@ TEST(Messages, TheSourcesFiguresArriveEachInItsPlace) {
   EXPECT_EQ(r.progress.lz4_bytes_out, 26u);
 }
 
+// The count of free pages came later: it is there only when it is not zero.
+TEST(Messages, TheSourcesFreePagesArriveIfThereAreAny) {
+  Settled m = settled();
+  const auto without = bytes_of(m);
+  m.free_pages = 27;
+  const auto with = bytes_of(m);
+  EXPECT_EQ(with.size(), without.size() + 8);
+  EXPECT_EQ(result_of(decode_settled(with).value()).progress.free_pages, 27u);
+  EXPECT_EQ(result_of(decode_settled(without).value()).progress.free_pages, 0u);
+  for (size_t n = without.size() + 1; n < with.size(); ++n)
+    EXPECT_FALSE(decode_settled(std::span(with).first(n))) << n;
+}
+
 TEST(Messages, ALedgerOfWeeksIsRejected) {
   Settled m = settled();
   m.ledger.phases[3] = std::chrono::hours(24 * 365);

@@ -82,8 +82,13 @@ void FakeMachine::resume() {
 void FakeMachine::write_pages(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     for (uint64_t i = 0; i < guest_.pages_per_millisecond; ++i) step();
+    if (beside) beside();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+}
+
+void FakeMachine::guest_write(Gpa gpa, std::span<const uint64_t> words) {
+  guest_store(*memory_, gpa, words);
 }
 
 void FakeMachine::step() {

@@ -51,6 +51,7 @@ class FakeMachine final : public vmm::Machine {
   vmm::MachineDescription describe() const override;
   vmm::GuestMemory& memory() override { return *memory_; }
   vmm::DirtyTracker& dirty_tracker() override { return tracker_; }
+  vmm::FreePageHints* free_page_hints() override { return hints; }
   vmm::PauseTimes pause() override;
   void resume() override;
   bool running() const override { return running_; }
@@ -65,6 +66,12 @@ class FakeMachine final : public vmm::Machine {
   [[nodiscard]] int loads() const { return loads_; }
   // Called in pause(), before the guest is stopped.
   std::function<void()> on_pause;
+  // What the guest does beside, once a millisecond: on its thread, and never while it is stopped.
+  std::function<void()> beside;
+  // A store as the guest makes it: the engine may read the page meanwhile.
+  void guest_write(Gpa gpa, std::span<const uint64_t> words);
+  // What the machine says it has.
+  vmm::FreePageHints* hints = nullptr;
   // As the latest load() was given it.
   [[nodiscard]] std::optional<Nanoseconds> clock_offset() const { return clock_offset_; }
 

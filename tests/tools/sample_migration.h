@@ -20,6 +20,7 @@ inline migration::MigrationResult sample_result() {
   p.lz4_bytes_in = 614'400'000;
   p.lz4_bytes_out = 307'200'000;
   p.untouched_pages = 52'144;
+  p.free_pages = 4'096;
   p.wire_bytes_per_second = 1.25e9;
   p.dirty_pages_per_second = 20'000;
   p.expected_downtime = 912us;

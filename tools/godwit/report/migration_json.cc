@@ -61,6 +61,7 @@ void ram_fields(Archive& ram, Progress& p, uint64_t& downtime_bytes) {
   ram.value("normal", p.normal_pages);
   ram.derived("normal-bytes", p.normal_pages * p.page_size);
   ram.value("untouched", p.untouched_pages);
+  ram.value("free", p.free_pages);
   ram.value("dirty-pages-rate", p.dirty_pages_per_second);
   rate_field(ram, p.wire_bytes_per_second);
   ram.value("dirty-sync-count", p.iteration);

@@ -64,6 +64,9 @@ std::string transfer(const MigrationResult& r) {
                                            format_size(p.total_bytes),
                                            format_size(p.untouched_pages * p.page_size)));
   text += line("pages", fmt::format("{} with content, {} zero", p.normal_pages, p.duplicate_pages));
+  if (p.free_pages != 0)
+    text += line("free pages", fmt::format("{} that the guest says it does not use: {} left out",
+                                           p.free_pages, format_size(p.free_pages * p.page_size)));
   text += line("on the wire",
                fmt::format("{}, {} of it while the guest stood still",
                            format_size(p.transferred_bytes), format_size(r.downtime_bytes)));
