@@ -1,5 +1,7 @@
 #include "devices/virtio/free_page_hinting.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -37,6 +39,8 @@ bool FreePageHinting::begin(vmm::FreePageSink& sink) {
   const uint32_t id = before < kFirstId || before == UINT32_MAX ? kFirstId : before + 1;
   sink_ = &sink;
   heard_ = kStop;
+  begun_ = now();
+  hinted_pages_ = 0;
   latest_.store(id);
   command_.store(id);
   tell_driver_();
@@ -51,7 +55,10 @@ void FreePageHinting::end() noexcept {
 }
 
 void FreePageHinting::finish_locked() {
-  if (command_.exchange(kDone) != kDone) tell_driver_();
+  if (command_.exchange(kDone) == kDone) return;
+  tell_driver_();
+  spdlog::debug("virtio-balloon: asked for free pages, the guest hinted {} within {:.1f} ms{}",
+                hinted_pages_, to_ms(now() - begun_), sink_ == nullptr ? ", then it was late" : "");
 }
 
 void FreePageHinting::hear_locked(uint32_t id) {
@@ -69,6 +76,7 @@ uint64_t FreePageHinting::take(const Chain& chain, const vmm::GuestMemory& memor
     const uint64_t size = std::min<uint64_t>(buffer.bytes.size(), kMostHinted - taken);
     const vmm::PageRange range = pages_in(buffer.bytes.first(size), memory);
     if (range.count != 0) sink_->add_free(range.first, range.count);
+    hinted_pages_ += range.count;
     taken += size;
   }
   return taken >> kPageShift;

@@ -22,6 +22,7 @@
 #include <mutex>
 
 #include "devices/virtio/queue.h"
+#include "vmm/base/clock.h"
 #include "vmm/free_page_hints.h"
 
 namespace godwit::devices::virtio {
@@ -68,6 +69,8 @@ class FreePageHinting final : public vmm::FreePageHints {
   std::mutex mutex_;
   vmm::FreePageSink* sink_ = nullptr;  // guarded by mutex_: of the session that is under way
   uint32_t heard_ = kStop;             // guarded by mutex_: the driver's; guest-controlled
+  TimePoint begun_;                    // guarded by mutex_, for the log
+  uint64_t hinted_pages_ = 0;          // guarded by mutex_, for the log
 };
 
 }  // namespace godwit::devices::virtio
