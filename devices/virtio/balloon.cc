@@ -38,7 +38,7 @@ constexpr uint64_t kPagesInARound = 4096;
 }  // namespace
 
 Balloon::Balloon(const BalloonConfig& config)
-    : hints_offered_(config.free_page_hint.value_or(true)),
+    : hints_offered_(config.free_page_hint.value_or(false)),
       wake_(make_eventfd()),
       hints_([this] { config_is_new(); }) {}
 

@@ -8,7 +8,8 @@
 namespace godwit::devices::virtio {
 
 struct BalloonConfig {
-  // Whether the guest can say what need not travel; not said: yes, or as where it comes from.
+  // Whether a migration asks the guest what need not travel (free_page_hinting.h says why that is
+  // not for every guest). Not said: no, or as where the guest comes from.
   std::optional<bool> free_page_hint;
 };
 

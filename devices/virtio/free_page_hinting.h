@@ -9,6 +9,12 @@
 // this session. What an earlier session left in the queue is in front of N and is dropped, like all
 // that comes behind STOP or after end(). Requests are given back in any case.
 //
+// It has to be asked for. Linux takes each block from its allocator to hint it, and a kernel with
+// init_on_alloc=1 (Debian's and Ubuntu's default) fills it with zeroes as it does: that costs the
+// guest time, the host memory that the guest had not touched, and the pages are dirty and go out as
+// zero pages after all. What they held before does not travel, but of a guest that reports its free
+// pages that is only what it has freed in the last seconds.
+//
 // DONE is said as soon as the guest has nothing more to give, not when the guest has moved. Linux
 // keeps every free block of 4 MiB until DONE, down to its low watermark; for as long as a migration
 // lasts that would mean reclaim, and packets dropped for want of memory. The price: a page that the

@@ -113,7 +113,7 @@ class BalloonHost final : public Host, private vmm::FreePageSink {
  public:
   std::unique_ptr<Model> make() override {
     if (balloon_ != nullptr) stop_asking();
-    auto balloon = std::make_unique<Balloon>();
+    auto balloon = std::make_unique<Balloon>(BalloonConfig{.free_page_hint = true});
     balloon_ = balloon.get();
     return balloon;
   }

@@ -11,6 +11,7 @@
 namespace godwit::devices::virtio {
 namespace {
 
+constexpr BalloonConfig kWithHints{.free_page_hint = true};
 constexpr uint64_t kStatistics = feature(1);
 constexpr uint64_t kHint = feature(3);
 constexpr uint64_t kPoison = feature(4);
@@ -79,7 +80,7 @@ class BalloonHintsTest : public testing::Test {
   }
 
   std::unique_ptr<TestMachine> a_ =
-      std::make_unique<TestMachine>(make_memory(), std::make_unique<Balloon>());
+      std::make_unique<TestMachine>(make_memory(), std::make_unique<Balloon>(kWithHints));
   Sink sink_;
 };
 
@@ -163,7 +164,8 @@ TEST_F(BalloonHintsTest, SwitchedOffItIsTheBalloonOfBefore) {
   ByteWriter state;
   off.save(state);
   EXPECT_EQ(state.size(), 8u);
-  Balloon on;
+  EXPECT_EQ(Balloon().features(), off.features()) << "unless asked for";
+  Balloon on(kWithHints);
   EXPECT_EQ(on.traits(), "free-page-hint=on");
   EXPECT_EQ(on.state_version(), 2);
   ByteReader in(state.view(), "version 1");
@@ -241,7 +243,7 @@ TEST_F(BalloonHintsTest, StandsStillWhenHintedWhatIsNoRam) {
 }
 
 TEST_F(BalloonHintsTest, OfAnOverlongRequestTheBeginningCounts) {
-  a_ = std::make_unique<TestMachine>(make_memory(512_MiB), std::make_unique<Balloon>());
+  a_ = std::make_unique<TestMachine>(make_memory(512_MiB), std::make_unique<Balloon>(kWithHints));
   start();
   ASSERT_TRUE(hints().begin(sink_));
   say(2);
@@ -297,7 +299,7 @@ TEST_F(BalloonHintsTest, AGuestThatMovesIsToldThatItIsDone) {
   hints().end();
   ASSERT_TRUE(hints().begin(sink_));
   say(3);
-  auto b = move_to(*a_, std::make_unique<Balloon>());
+  auto b = move_to(*a_, std::make_unique<Balloon>(kWithHints));
   hints().end();
   b->device.resume();
   EXPECT_TRUE(b->msi.wait_for(kConfigVector, 1));

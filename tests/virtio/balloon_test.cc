@@ -9,6 +9,7 @@
 namespace godwit::devices::virtio {
 namespace {
 
+constexpr BalloonConfig kWithHints{.free_page_hint = true};
 constexpr uint16_t kSize = 8;
 constexpr uint64_t kStatistics = feature(1);
 constexpr uint64_t kReporting = feature(5);
@@ -43,7 +44,7 @@ class BalloonTest : public testing::Test {
   }
 
   std::unique_ptr<TestMachine> a_ =
-      std::make_unique<TestMachine>(make_memory(), std::make_unique<Balloon>());
+      std::make_unique<TestMachine>(make_memory(), std::make_unique<Balloon>(kWithHints));
 };
 
 TEST_F(BalloonTest, TellsTheDriverItsTargetAndHearsWhatItHas) {
@@ -136,7 +137,7 @@ TEST_F(BalloonTest, GoesOnWhereAPauseInterruptedIt) {
   ASSERT_TRUE(a_->memory->write(kNumbers, std::as_bytes(std::span(numbers))));
   for (uint16_t i = 0; i < kSize; ++i) a_->driver.queue(0).add({{kNumbers, 4 * 4096}}, i);
   a_->driver.kick(0);
-  auto b = move_to(*a_, std::make_unique<Balloon>());
+  auto b = move_to(*a_, std::make_unique<Balloon>(kWithHints));
   b->device.resume();
   b->driver.kick(0);
   (void)b->driver.queue(0).wait_used(static_cast<size_t>(kSize));
@@ -179,7 +180,7 @@ TEST_F(BalloonTest, MovesWithItsSizeAndTellsTheDriverTheTargetAgain) {
   a_->driver.write(0x2004, 50, 4);
   a_->device.quiesce();
   a_->model<Balloon>().set_target(100);  // the driver has not heard of it
-  auto b = move_to(*a_, std::make_unique<Balloon>());
+  auto b = move_to(*a_, std::make_unique<Balloon>(kWithHints));
   b->device.resume();
   EXPECT_TRUE(b->msi.wait_for(5, 1));
   EXPECT_EQ(b->driver.read_device(0, 8), uint64_t{50} << 32 | 100);
@@ -190,7 +191,7 @@ TEST_F(BalloonTest, StandsAnyState) {
   a_->device.quiesce();
   struct Fixture {
     explicit Fixture(const std::shared_ptr<vmm::GuestMemory>& memory)
-        : machine(memory, std::make_unique<Balloon>()) {}
+        : machine(memory, std::make_unique<Balloon>(kWithHints)) {}
     TestMachine machine;
     PciDevice& device = machine.device;
   };

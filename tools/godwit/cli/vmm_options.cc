@@ -75,9 +75,11 @@ void add_balloon_option(CLI::App& command, std::optional<devices::virtio::Balloo
             balloon = *parsed;
           },
           "Gives the guest a balloon (virtio-balloon): `godwit balloon` asks it for memory back, "
-          "pages that it does not use are given back to the host by themselves and do not travel "
-          "in a migration, and a migration asks it for more of those (free page hints; "
-          "free-page-hint=off: it does not). Received without this option, a guest that has one "
+          "and pages that it does not use are given back to the host by themselves and do not "
+          "travel in a migration. With free-page-hint=on a migration asks it for more of those, "
+          "which pays for a guest that does not report them and does not fill what it allocates "
+          "with zeroes (Linux with init_on_alloc=0). Received without this option, a guest that "
+          "has one "
           "keeps it as it is.")
       ->type_name("[free-page-hint=on|off]")
       ->expected(0, 1)

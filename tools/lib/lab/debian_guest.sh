@@ -26,14 +26,14 @@ add_tap() {
 }
 
 # boot_debian [FORMAT [KERNEL]]: on host a, with a disk that is as it was made; FORMAT is bzimage or
-# vmlinux, KERNEL is cloud or ordinary.
+# vmlinux, KERNEL is cloud or ordinary. DEBIAN_BALLOON: that of the test has more to show.
 boot_debian() {
   local host suffix='' kernel
   GUEST_MEMORY=384M GUEST_PATIENCE=240
   # Its initrd has more in it.
   [ "${2:-cloud}" = cloud ] || suffix=-ordinary GUEST_MEMORY=512M GUEST_PATIENCE=900
   kernel=$DEBIAN_DISK/vmlinuz$suffix
-  GUEST_DEVICES="--disk nbd=nbd://$(address_of client):10809/ --net tap=guest0,mac=$DEBIAN_MAC --rng --balloon"
+  GUEST_DEVICES="--disk nbd=nbd://$(address_of client):10809/ --net tap=guest0,mac=$DEBIAN_MAC --rng ${DEBIAN_BALLOON:---balloon}"
   for host in "${LAB_HOSTS[@]}"; do add_tap "$host" || return; done
   start_disk_server || return
   if [ "${1:-bzimage}" = vmlinux ]; then

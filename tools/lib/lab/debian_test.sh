@@ -9,6 +9,9 @@ IMPAIRED_MOVES=2
 IMPAIRED_DELAY_MS=20
 IMPAIRED_LOSS=1%
 
+# Off by default: see devices/virtio/free_page_hinting.h.
+DEBIAN_TEST_BALLOON=--balloon=free-page-hint=on
+
 # move_debian COUNT [OPTION]...: and a line for each move: what the client saw, and what godwit
 # says.
 move_debian() {
@@ -110,6 +113,7 @@ test_debian() {
     check 'the Debian disk can be made' false || true
     return 0
   fi
+  local DEBIAN_BALLOON=$DEBIAN_TEST_BALLOON
   check 'Debian boots on host a: 2 CPUs, a disk over NBD, a network' boot_debian || return 0
   check 'a client calls it' start_caller || return 0
   check 'its virtio console speaks' hvc_speaks || true

@@ -119,8 +119,7 @@ guest_trouble() {
 
 # receive_devices: the same as those of run, without what the target takes from the source.
 receive_devices() {
-  local devices=${GUEST_DEVICES//--rng/}
-  printf '%s' "${devices//--balloon/}"
+  printf '%s' "$GUEST_DEVICES" | sed 's/--rng//; s/--balloon[^ ]*//'
 }
 
 # start_receiver HOST: it waits for the guest, with a console of the next number.
