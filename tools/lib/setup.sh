@@ -7,7 +7,7 @@
 #   configure_build PRESET     cmake --preset PRESET (CMakePresets.json), into build/PRESET
 #
 # A package counts as there when what it is for works (its probe), wherever it came from. Nothing
-# is ever removed or upgraded on purpose. Groups: build run test lint fuzz lab debian.
+# is ever removed or upgraded on purpose. Groups: build run test lint fuzz lab debian bench.
 
 GODWIT_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 # Tools of the administrator (ip) are not in everybody's PATH.
@@ -48,6 +48,8 @@ lab|lz4|command -v lz4|unpacks the kernel for guests in the lab
 debian|mmdebstrap|command -v mmdebstrap|makes the root disk of a Debian guest in the lab
 debian|e2fsprogs|command -v mkfs.ext4|its file system
 debian|nbdkit|command -v nbdkit|the server of that disk
+bench|fio|command -v fio|measures disks in guests of the lab
+bench|iperf3|command -v iperf3|measures their network
 '
 
 probe_header() { printf '#if !__has_include(<%s>)\n#error\n#endif\n' "$1" | g++ -E -x c++ -; }

@@ -4,6 +4,9 @@
 
 HOST_MODULES=(virtio_pci virtio_net virtio_rng af_packet bridge tun veth sch_netem irqbypass kvm
   kvm_amd)
+# More that they have: programs of this machine, and files as FILE -> path there.
+HOST_PROGRAMS=(socat)
+declare -A HOST_FILES=()
 
 # install_program FOLDER FILE PATH: with the libraries that it is linked with, under their own
 # paths; their folders are added to FOLDER/etc/library-folders.
@@ -51,13 +54,19 @@ make_archive() {
 
 # make_host_image KERNEL OUT
 make_host_image() {
-  local kernel=$1 out=$2 folder module
+  local kernel=$1 out=$2 folder module program file
   folder=$(mktemp -d "$LAB/image.XXXXXX")
   mkdir -p "$folder/bin" "$folder/etc" "$folder/modules"
   install -m 755 "$LAB_LIB/host_init" "$folder/init"
   install -m 755 "$LAB_LIB/host_agent" "$folder/bin/lab-agent"
   install -m 755 "$LAB_LIB/host_impair" "$folder/bin/lab-impair"
   install_program "$folder" "$(command -v busybox)" bin/busybox
+  for program in "${HOST_PROGRAMS[@]}"; do
+    install_program "$folder" "$(command -v "$program")" "bin/$program"
+  done
+  for file in "${!HOST_FILES[@]}"; do
+    install -D -m 644 "$file" "$folder/${HOST_FILES[$file]}"
+  done
   install_program "$folder" "$LAB_GODWIT" bin/godwit
   install_program "$folder" "$(command -v tc)" usr/sbin/tc
   install_program "$folder" "$(command -v ip)" usr/sbin/ip
