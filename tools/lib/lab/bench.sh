@@ -4,6 +4,7 @@
 #
 # The VMMs take turns, one boot each (bench_vmm.sh), so that what slows this machine down for a
 # while hits all of them. Each measured value is a line "KIND JOB VALUE" in $BENCH_VALUES.
+# shellcheck disable=SC2034 # other parts use it
 
 # Job, what it is, unit.
 BENCH_JOBS='

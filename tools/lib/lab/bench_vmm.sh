@@ -4,6 +4,7 @@
 # KIND is godwit, qemu, qemu-vhost (packets by the host's kernel), and for moves qemu-tuned too.
 # Each VMM is started as its documentation has it for speed, with the same devices: one disk of one
 # queue, O_DIRECT and io_uring on a thread of its own; one network interface of one queue pair.
+# shellcheck disable=SC2016,SC2034 # expanded on the host; other parts use it
 
 BENCH_DISK=/dev/ram0
 BENCH_DISK_MIB=64
@@ -37,7 +38,7 @@ bench_guest_image() {
   done
   : >"$folder/etc/library-folders"
   for program in busybox "$@"; do
-    install_program "$folder" "$(command -v $program)" bin/$program
+    install_program "$folder" "$(command -v "$program")" "bin/$program"
   done
   sort -u "$folder/etc/library-folders" | paste -s -d : >"$folder/etc/library-path"
   install -m 755 "$GODWIT_ROOT/tests/lab/bench_init" "$folder/init"

@@ -11,7 +11,7 @@
 DEBIAN_DISK=$GODWIT_ROOT/build/debian
 # Why it cannot be made here, if that is so.
 DEBIAN_LACKS=
-DEBIAN_PACKAGES=linux-image-cloud-amd64,linux-image-amd64,initramfs-tools,systemd-sysv,udev,dbus,e2fsprogs,fio,iperf3
+DEBIAN_PACKAGES=linux-image-cloud-amd64,linux-image-amd64,initramfs-tools,systemd-sysv,udev,dbus,e2fsprogs,fio,iperf3,socat
 DEBIAN_DISK_SIZE=1G
 # What no guest needs: documents, and most of the ordinary kernel's modules.
 DEBIAN_LEFT_OUT=(/usr/share/{doc,man,locale} '/lib/modules/*/kernel/sound'

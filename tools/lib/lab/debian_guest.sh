@@ -17,24 +17,25 @@ start_disk_server() {
     nbdkit --foreground --ipaddr "$(address_of client)" --port 10809 file "$GUEST_DIR/disk"
 }
 
-# add_tap HOST: the guest's place in the network there.
+# add_tap HOST [multi_queue]: the guest's place in the network there.
 add_tap() {
   # The shell there would take its own ip, which knows no taps.
-  # shellcheck disable=SC2016
-  run_quietly "$1" 20 'ip=/usr/sbin/ip; $ip link show guest0 >/dev/null 2>&1 && exit 0
-    $ip tuntap add guest0 mode tap && $ip link set guest0 master br0 && $ip link set guest0 up'
+  run_quietly "$1" 20 "ip=/usr/sbin/ip; \$ip link show guest0 >/dev/null 2>&1 && exit 0
+    \$ip tuntap add guest0 mode tap ${2:-} && \$ip link set guest0 master br0 &&
+    \$ip link set guest0 up"
 }
 
 # boot_debian [FORMAT [KERNEL]]: on host a, with a disk that is as it was made; FORMAT is bzimage or
-# vmlinux, KERNEL is cloud or ordinary. DEBIAN_BALLOON: that of the test has more to show.
+# vmlinux, KERNEL is cloud or ordinary. DEBIAN_DEVICES: what it has beside its disk and network.
 boot_debian() {
   local host suffix='' kernel
   GUEST_MEMORY=384M GUEST_PATIENCE=240
   # Its initrd has more in it.
   [ "${2:-cloud}" = cloud ] || suffix=-ordinary GUEST_MEMORY=512M GUEST_PATIENCE=900
   kernel=$DEBIAN_DISK/vmlinuz$suffix
-  GUEST_DEVICES="--disk nbd=nbd://$(address_of client):10809/ --net tap=guest0,mac=$DEBIAN_MAC --rng ${DEBIAN_BALLOON:---balloon}"
-  for host in "${LAB_HOSTS[@]}"; do add_tap "$host" || return; done
+  GUEST_DEVICES="--disk nbd=nbd://$(address_of client):10809/ --net tap=guest0,mac=$DEBIAN_MAC,queues=2"
+  GUEST_DEVICES+=" ${DEBIAN_DEVICES:---rng --balloon}"
+  for host in "${LAB_HOSTS[@]}"; do add_tap "$host" multi_queue || return; done
   start_disk_server || return
   if [ "${1:-bzimage}" = vmlinux ]; then
     kernel=$GUEST_DIR/debian-vmlinux
@@ -47,15 +48,15 @@ boot_debian() {
     --virtio-console file=/run/lab/hvc
 }
 
-# in_guest SECONDS COMMAND...: a line of shell in the guest, by the network; its status is that of
-# the line.
+# in_guest SECONDS COMMAND...: shell in the guest, by the network; its status is that of the last
+# command. Lines are joined to one.
 in_guest() {
   local seconds=$1 said
   shift
   # shellcheck disable=SC2016
   said=$(in_network timeout "$seconds" bash -c \
-    'exec 3<>"/dev/tcp/$1/9" && printf "%s\n" "$2" >&3 && cat <&3' shell "$DEBIAN_ADDRESS" "$*") ||
-    return
+    'exec 3<>"/dev/tcp/$1/9" && printf "%s\n" "$2" >&3 && cat <&3' shell "$DEBIAN_ADDRESS" \
+    "${*//$'\n'/ }") || return
   printf '%s\n' "$said" | sed '$d'
   [ "${said##*status=}" = 0 ]
 }

@@ -86,7 +86,7 @@ stop_process() {
 stop_lab() {
   local name
   rm -f "$LAB/options"
-  for name in caller nbd "${LAB_HOSTS[@]}" net; do stop_process "$name"; done
+  for name in caller iperf nbd scratch "${LAB_HOSTS[@]}" net; do stop_process "$name"; done
   rm -rf "$LAB"/*.monitor "$LAB"/image.??????
 }
 
