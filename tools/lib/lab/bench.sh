@@ -51,10 +51,12 @@ fio_value() {
 # Fields: read 7 KiB/s, 8 requests/s, 24 median latency; write 41 further on.
 bench_disk() {
   local kind=$1 value
-  value=$(fio_value 24 --rw=randread --bs=4k --ioengine=psync) && measured "$kind" read-latency "$value" &&
+  value=$(fio_value 24 --rw=randread --bs=4k --ioengine=psync) &&
+    measured "$kind" read-latency "$value" &&
     value=$(fio_value 65 --rw=randwrite --bs=4k --ioengine=psync) &&
     measured "$kind" write-latency "$value" &&
-    value=$(fio_value 8 --rw=randread --bs=4k --iodepth=16) && measured "$kind" read-iops "$value" &&
+    value=$(fio_value 8 --rw=randread --bs=4k --iodepth=16) &&
+    measured "$kind" read-iops "$value" &&
     value=$(fio_value 49 --rw=randwrite --bs=4k --iodepth=16) &&
     measured "$kind" write-iops "$value" &&
     value=$(fio_value 7 --rw=read --bs=1m --iodepth=4) &&
@@ -121,7 +123,8 @@ bench_rows() {
 bench_table() {
   local job what unit kind rows cell line
   rows=$(bench_rows)
-  printf '| median (least to greatest) | godwit | QEMU | QEMU, vhost-net or tuned |\n|---|---|---|---|\n'
+  printf '| median (least to greatest) | godwit | QEMU | QEMU, vhost-net or tuned |\n'
+  printf '|---|---|---|---|\n'
   while IFS='|' read -r job what unit; do
     grep -q "^$job " <<<"$rows" || continue
     line="| $what, $unit |"

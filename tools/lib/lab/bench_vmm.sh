@@ -175,7 +175,8 @@ godwit_move() {
     --plaintext --serial file=/run/lab/console.1 --net tap=guest0" || return
   wait_in b 60 /run/lab/vmm.1 'waits for a guest' || return
   said=$(run_on a no 240 "godwit migrate $GUEST_NAME tcp://b:$BENCH_MIGRATION_PORT --plaintext \
-    --timeout 200s --converge-timeout 20s --on-no-converge switchover --json 2>/run/lab/migrate.log") || return
+    --timeout 200s --converge-timeout 20s --on-no-converge switchover --json \
+    2>/run/lab/migrate.log") || return
   printf '%s\n' "$said" >"$GUEST_DIR/move.json"
   printf '%s %s\n' "$(json_number downtime "$GUEST_DIR/move.json")" \
     "$(json_number total-time "$GUEST_DIR/move.json")"
