@@ -51,12 +51,12 @@ start_disk_load() {
 
 # finish_disk_load: what was written before the moves is there, and all that was read was right.
 finish_disk_load() {
-  in_guest 240 "touch /run/enough;
+  in_guest 240 "(touch /run/enough;
     while systemctl --quiet is-active disk-load; do sleep 0.5; done;
     [ -e /run/fio-done ] || { tail -n 4 /run/*.fio; exit 1; };
     $(fio_on_disk kept "$KEPT_JOB --verify_only") &&
     cmp -n 4194304 -i 4194304:0 /dev/vdb /dev/zero &&
-    echo \"\$(wc -l </run/passes) times\"" 2>&1 | tail -n 4
+    echo \"\$(wc -l </run/passes) times\")" 2>&1 | tail -n 4
   [ "${PIPESTATUS[0]}" -eq 0 ]
 }
 
@@ -139,8 +139,8 @@ streams_reset() {
       [ -e /run/lab/to.ended ] && [ -e /run/lab/from.ended ] && exit 0
       sleep 0.25
     done; ls /run/lab; exit 1' || return
-  in_guest 120 "for i in \$(seq 100); do systemctl --quiet is-active from 'echo@*' || exit 0;
-    sleep 0.25; done; systemctl list-units from 'echo@*'; exit 1"
+  in_guest 120 "(for i in \$(seq 100); do systemctl --quiet is-active from 'echo@*' || exit 0;
+    sleep 0.25; done; systemctl list-units from 'echo@*'; exit 1)"
 }
 
 # balloon_asks SIZE; balloon_reached SIZE: the guest has as much by now, or soon.
