@@ -31,6 +31,8 @@ struct MigrationParameters {
       std::chrono::seconds(10);  // a peer that moves no byte for so long is lost
   // How long to ask a target that did not confirm COMMIT what became of the guest.
   Nanoseconds resolve_timeout = std::chrono::seconds(5);
+  // The disks that are the source's own (vmm::Machine::volumes()) come along.
+  bool copy_storage = false;
   bool verify = false;  // compare a hash of all memory at the switchover
 };
 

@@ -81,6 +81,20 @@ struct IterationReport {
   Nanoseconds predicted_downtime{};
 };
 
+// Disks that come along.
+struct StorageProgress {
+  uint32_t volumes = 0;
+  uint64_t total_bytes = 0;        // of all of them
+  uint64_t remaining_bytes = 0;    // known to differ at the target and not yet sent
+  uint64_t data_bytes = 0;         // sent with content, once or more
+  uint64_t zero_bytes = 0;         // holes and zeroes: named, not sent
+  uint64_t transferred_bytes = 0;  // on the wire
+  uint32_t passes = 0;             // 1 is the first, over everything
+  Nanoseconds first_pass{};        // how long it took
+  // What the guest had changed last: sent while it stood still.
+  uint64_t last_delta_bytes = 0;
+};
+
 struct Progress {
   Status status = Status::kNone;
   Nanoseconds elapsed{};
@@ -100,8 +114,9 @@ struct Progress {
   double wire_bytes_per_second = 0;
   double dirty_pages_per_second = 0;
   std::optional<Nanoseconds> expected_downtime;
-  std::optional<Nanoseconds> time_left;  // estimated
-  bool converging = true;                // false: the guest dirties memory faster than it is sent
+  std::optional<Nanoseconds> time_left;    // estimated
+  bool converging = true;                  // false: the guest dirties memory faster than it is sent
+  std::optional<StorageProgress> storage;  // when disks come along
 };
 
 // What --verify found. Pages that the guest does not use and that were left out count as zero,

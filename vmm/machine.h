@@ -14,6 +14,7 @@
 #include "vmm/memory/dirty_tracker.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/state/sections.h"
+#include "vmm/storage.h"
 
 namespace godwit::vmm {
 
@@ -37,6 +38,8 @@ struct MachineDescription {
   // Random, made when the guest first boots and kept wherever it goes: by it the lock of a disk
   // knows its own guest. 0: has none.
   uint64_t guest_id = 0;
+  // The disks whose content comes along. All others are where both sides reach them.
+  std::vector<VolumeDescription> volumes;
 };
 void encode(const MachineDescription& description, ByteWriter& out);
 Result<MachineDescription> decode_machine_description(ByteReader& in);
@@ -58,6 +61,9 @@ class Machine {
   [[nodiscard]] virtual DirtyTracker& dirty_tracker() = 0;
   // Null: nothing here tells which pages the guest does not use.
   [[nodiscard]] virtual FreePageHints* free_page_hints() { return nullptr; }
+  // The disks that are this host's own, so that they can only move by being copied. They live as
+  // long as the machine.
+  [[nodiscard]] virtual std::vector<StorageVolume*> volumes() { return {}; }
 
   // Stops every vCPU outside guest code with its last exit completed, then quiesces the devices.
   // A machine that is paused stays so and the times are those of this call.

@@ -19,6 +19,7 @@ struct BudgetTerms {
   Nanoseconds send_state{};     // STATE out, LOADED back, less the load: covers one round trip
   Nanoseconds round_trip{};     // COMMIT there is half of it; a whole one is counted
   double pages_per_second = 0;  // what the last full-size iteration moved, end to end
+  Nanoseconds storage{};  // what the guest changed on disks that come along: sent and put down
 
   [[nodiscard]] Nanoseconds fixed() const {
     return stop + save + harvest + load + send_state + round_trip;
@@ -35,8 +36,9 @@ class Convergence {
 
   struct Sample {
     TimePoint at;
-    uint64_t sent_pages = 0;   // by the iteration that just ended
-    uint64_t dirty_pages = 0;  // found by the harvest after it
+    uint64_t sent_pages = 0;           // by the iteration that just ended
+    uint64_t dirty_pages = 0;          // found by the harvest after it
+    uint64_t dirty_storage_bytes = 0;  // likewise, on disks that come along
     BudgetTerms terms;
   };
   Decision decide(const Sample& sample);
@@ -50,6 +52,8 @@ class Convergence {
   static constexpr uint32_t kPolishingRounds = 8;
   static constexpr uint32_t kRoundsWithoutGain = 3;
 
+  // Pages, and bytes of disks in pages' worth.
+  [[nodiscard]] static uint64_t residue(const Sample& sample);
   Decision when_it_fits(const Sample& sample);
   Decision when_it_does_not(const Sample& sample);
 

@@ -76,20 +76,26 @@ MigrationResult MigrationSource::Impl::run() {
 }
 
 Result<> MigrationSource::Impl::migrate() {
+  GODWIT_TRY(choose_volumes());
   GODWIT_TRY(connect_control());
   GODWIT_TRY(introduce());
   GODWIT_TRY(connect_data_channels());
   connecting_ = false;
   GODWIT_TRY(measure_link(8));
+  if (storage_) GODWIT_TRY(mirror_storage());
   start_tracking();
   GODWIT_TRY(rehearse());
+  if (!storage_) become_active();
+  GODWIT_TRY(iterate_until_switchover());
+  return switch_over();
+}
+
+void MigrationSource::Impl::become_active() {
   {
     const std::lock_guard lock(mutex_);
     progress_.setup_time = now() - started_;
   }
   set_status(Status::kActive);
-  GODWIT_TRY(iterate_until_switchover());
-  return switch_over();
 }
 
 // Before COMMIT: the guest goes on here, first of all.
@@ -166,6 +172,7 @@ void MigrationSource::Impl::finish(Status status, std::optional<Error> error) {
   end_free_pages();
   if (limiter_) limiter_->shutdown();
   if (pool_) pool_->shutdown();
+  if (storage_) storage_->shutdown();
   if (tracking_) machine_.dirty_tracker().stop();
   tracking_ = false;
   result_.error = std::move(error);
@@ -176,6 +183,10 @@ void MigrationSource::Impl::finish(Status status, std::optional<Error> error) {
   if (pool_) {
     cpu += pool_->cpu_time();
     result_.send_calls = pool_->stats().send_calls;
+  }
+  if (storage_) {
+    cpu += storage_->cpu_time();
+    result_.send_calls += storage_->stats().send_calls;
   }
   if (control_) {
     result_.send_calls += control_->raw().stats().send_calls;
@@ -287,6 +298,7 @@ void MigrationSource::Impl::refresh_progress() {
   p.lz4_bytes_out = counts.lz4_bytes_out;
   if (p.status == Status::kActive && iteration_ > 0) refresh_iteration_locked(counts);
   if (p.status == Status::kCompleted) p.remaining_bytes = 0;
+  if (storage_) refresh_storage_locked();
 }
 
 // Where the iteration under way stands. The rate is that of this iteration so far, once it has

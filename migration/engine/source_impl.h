@@ -9,6 +9,7 @@
 #include "migration/engine/clock_sync.h"
 #include "migration/engine/convergence.h"
 #include "migration/engine/send_pool.h"
+#include "migration/engine/storage_mirror.h"
 #include "migration/page/free_pages.h"
 #include "migration/source.h"
 #include "migration/transport/rate_limiter.h"
@@ -41,6 +42,7 @@ class MigrationSource::Impl {
   Result<> connect_control();
   Result<> introduce();
   Result<> connect_data_channels();
+  Result<std::unique_ptr<Channel>> connect_channel(wire::Role role, uint16_t channel);
   Result<> measure_link(uint32_t pings);
   Result<> rehearse();
   Result<> rehearse_once();
@@ -48,9 +50,17 @@ class MigrationSource::Impl {
   void ask_for_free_pages();
   void end_free_pages() noexcept;
   void note_left_out();
+  // disks (source_storage.cc)
+  Result<> choose_volumes();
+  Result<> mirror_storage();
+  Result<> await_pass();
+  void start_storage_pass(bool last);
+  void harvest_storage();
+  void refresh_storage_locked();
   // pre-copy (source_precopy.cc)
   Result<> iterate_until_switchover();
   Result<> send_iteration();
+  Result<> await_iteration();
   void harvest();
   void note_iteration(uint64_t wire_before);
   void record(const IterationReport& report);
@@ -62,12 +72,14 @@ class MigrationSource::Impl {
   Result<> check_hash(const wire::Loaded& loaded);
   Result<> commit(const wire::Loaded& loaded);
   Nanoseconds switchover_limit() const;
+  [[nodiscard]] uint64_t switchover_bytes() const;
   [[nodiscard]] Nanoseconds predicted_downtime() const;
   [[nodiscard]] wire::Settled settled() const;
   [[nodiscard]] wire::StateHead state_head(bool rehearsal, uint32_t iteration) const {
     return {rehearsal, iteration, clock_.offset().count()};
   }
   void fill_ledger(const wire::Loaded& loaded, const wire::Resumed& resumed);
+  void become_active();
   // the end
   void give_up(const Error& error);
   Error reason_of_target(const Error& error);
@@ -95,6 +107,8 @@ class MigrationSource::Impl {
   std::unique_ptr<RateLimiter> limiter_;
   std::unique_ptr<SendPool> pool_;
   std::unique_ptr<PageSender> inline_sender_;
+  std::vector<vmm::StorageVolume*> volumes_;  // those that come along
+  std::unique_ptr<StorageMirror> storage_;    // null without any
   ClockSync clock_;
   Convergence convergence_;
   BudgetTerms terms_;
@@ -104,6 +118,12 @@ class MigrationSource::Impl {
   vmm::DirtyBitmap sending_;
   vmm::DirtyBitmap found_;
   uint64_t found_pages_ = 0;
+  uint64_t found_storage_bytes_ = 0;
+  // Of the pass under way, for progress.
+  uint64_t storage_pass_bytes_ = 0;
+  uint64_t storage_pass_before_ = 0;
+  uint64_t storage_pass_wire_before_ = 0;
+  TimePoint storage_pass_start_;
   uint32_t iteration_ = 0;  // the latest one begun
   // Of the iteration under way, for progress.
   uint64_t iteration_pages_ = 0;

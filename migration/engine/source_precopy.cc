@@ -28,6 +28,7 @@ Result<> MigrationSource::Impl::iterate_until_switchover() {
     const Convergence::Sample sample{.at = now(),
                                      .sent_pages = result_.iterations.back().normal_pages,
                                      .dirty_pages = found_pages_,
+                                     .dirty_storage_bytes = found_storage_bytes_,
                                      .terms = terms_};
     const bool was_converging = convergence_.converging();
     const Decision decision = convergence_.decide(sample);
@@ -64,11 +65,8 @@ Result<> MigrationSource::Impl::send_iteration() {
   }
   // What a harvest found is sent in any case.
   pool_->start(sending_, number, number == 1 ? free_pages_.get() : nullptr);
-  for (;;) {
-    GODWIT_ASSIGN(const bool done, pool_->wait(clock_.look_again_after(kTick)));
-    if (done) break;
-    GODWIT_TRY(tend());
-  }
+  if (found_storage_bytes_ > 0) start_storage_pass(false);
+  GODWIT_TRY(await_iteration());
   end_free_pages();
   record({.number = number, .duration = now() - iteration_start_});
   const Nanoseconds least = convergence_.converging() ? kMinIteration : kMinIterationStuck;
@@ -79,6 +77,15 @@ Result<> MigrationSource::Impl::send_iteration() {
   harvest();
   note_iteration(wire_before);
   return {};
+}
+
+Result<> MigrationSource::Impl::await_iteration() {
+  for (;;) {
+    GODWIT_ASSIGN(const bool done, pool_->wait(clock_.look_again_after(kTick)));
+    if (done) break;
+    GODWIT_TRY(tend());
+  }
+  return storage_ ? await_pass() : Result<>();
 }
 
 void MigrationSource::Impl::record(const IterationReport& report) {
@@ -95,6 +102,7 @@ void MigrationSource::Impl::harvest() {
   const TimePoint after = now();
   found_pages_ = found_.count();
   terms_.harvest = after - before;
+  if (storage_) harvest_storage();
   IterationReport& report = result_.iterations.back();
   const double seconds = to_seconds(after - harvested_at_);
   report.dirty_pages_left = found_pages_;

@@ -22,7 +22,10 @@ Result<> MigrationSource::Impl::connect_control() {
   GODWIT_TRY(check_limits());
   channel->set_timeout(parameters_.io_timeout);
   result_.peer = channel->peer();
-  const auto preamble = wire::encode({.role = wire::Role::kControl, .session = session_});
+  // A target that knows nothing of disks refuses then, as it should.
+  const uint16_t version_min = volumes_.empty() ? wire::kProtocolVersionMin : wire::kStorageVersion;
+  const auto preamble =
+      wire::encode({.version_min = version_min, .role = wire::Role::kControl, .session = session_});
   GODWIT_TRY(channel->send(ConstBuffer(preamble)));
   control_ = std::make_unique<wire::MessageChannel>(std::move(channel));
   return {};
@@ -44,6 +47,11 @@ Result<> MigrationSource::Impl::introduce() {
                       "this side; its log says more",
                       answer.error().message);
   }
+  if (!answer && answer.error().code == Errc::kIncompatible && !volumes_.empty()) {
+    return make_error(Errc::kIncompatible,
+                      "{} (--copy-storage needs protocol version {}: update godwit at the target)",
+                      answer.error().message, wire::kStorageVersion);
+  }
   if (!answer) return answer.error();
   GODWIT_ASSIGN(const auto ack, wire::decode_hello_ack(answer->payload));
   if (ack.version < wire::kProtocolVersionMin || ack.version > wire::kProtocolVersion) {
@@ -51,7 +59,10 @@ Result<> MigrationSource::Impl::introduce() {
                       "the target chose protocol version {}, which was not offered", ack.version);
   }
   spdlog::debug("migration: target runs {}, protocol {}", ack.software, ack.version);
-  GODWIT_TRY(control_->send_machine(machine_.describe()));
+  vmm::MachineDescription description = machine_.describe();
+  for (const vmm::StorageVolume* volume : volumes_)
+    description.volumes.push_back(volume->description());
+  GODWIT_TRY(control_->send_machine(description));
   // Populating memory ahead takes its time; the target says so by answering late, not by silence.
   const TimePoint deadline = now() + kMachineTimeout;
   for (;;) {
@@ -70,17 +81,26 @@ Result<> MigrationSource::Impl::introduce() {
   return {};
 }
 
+Result<std::unique_ptr<Channel>> MigrationSource::Impl::connect_channel(wire::Role role,
+                                                                        uint16_t index) {
+  GODWIT_TRY(check_limits());
+  GODWIT_ASSIGN(auto channel, connector_.connect(parameters_.connect_timeout));
+  channel->set_timeout(parameters_.io_timeout);
+  const auto preamble = wire::encode({.role = role, .channel = index, .session = session_});
+  GODWIT_TRY(channel->send(ConstBuffer(preamble)));
+  GODWIT_TRY(channel->flush());
+  return channel;
+}
+
 Result<> MigrationSource::Impl::connect_data_channels() {
   std::vector<std::unique_ptr<Channel>> channels;
   for (uint32_t i = 0; i < parameters_.multifd_channels; ++i) {
-    GODWIT_TRY(check_limits());
-    GODWIT_ASSIGN(auto channel, connector_.connect(parameters_.connect_timeout));
-    channel->set_timeout(parameters_.io_timeout);
-    const auto preamble = wire::encode(
-        {.role = wire::Role::kData, .channel = static_cast<uint16_t>(i), .session = session_});
-    GODWIT_TRY(channel->send(ConstBuffer(preamble)));
-    GODWIT_TRY(channel->flush());
+    GODWIT_ASSIGN(auto channel, connect_channel(wire::Role::kData, static_cast<uint16_t>(i)));
     channels.push_back(std::move(channel));
+  }
+  std::unique_ptr<Channel> storage;
+  if (!volumes_.empty()) {
+    GODWIT_ASSIGN(storage, connect_channel(wire::Role::kStorage, 0));
   }
   GODWIT_TRY(control_->expect(wire::MessageType::kReady));
   limiter_ = std::make_unique<RateLimiter>(parameters_.max_bandwidth_bytes_per_second);
@@ -88,6 +108,11 @@ Result<> MigrationSource::Impl::connect_data_channels() {
                               .compression = parameters_.compression,
                               .limiter = limiter_.get()};
   pool_ = std::make_unique<SendPool>(machine_.memory(), std::move(channels), options);
+  if (storage) {
+    const StorageSender::Options same{options.payload_checksums, options.compression,
+                                      options.limiter};
+    storage_ = std::make_unique<StorageMirror>(volumes_, std::move(storage), same);
+  }
   // A small residue goes over the control connection; compressing it costs more than it saves.
   options.compression = Compression::kNone;
   inline_sender_ = std::make_unique<PageSender>(machine_.memory(), options);

@@ -50,7 +50,7 @@ Result<> MigrationSource::Impl::switch_over() {
   result_.budget = budget();
   set_status(Status::kDevice);
   state_.clear();
-  const uint64_t bytes_before = pool_->stats().bytes_sent + control_->raw().stats().bytes_sent;
+  const uint64_t bytes_before = switchover_bytes();
   handover_ = Handover::kStopped;
   moments_.pause.requested = now();
   moments_.pause = machine_.pause();
@@ -58,16 +58,22 @@ Result<> MigrationSource::Impl::switch_over() {
   machine_.save(state_);
   moments_.saved = now();
   machine_.dirty_tracker().harvest(sending_);
+  if (storage_) harvest_storage();
   moments_.harvested = now();
   GODWIT_TRY(send_residue_and_state());
   GODWIT_ASSIGN(const wire::Loaded loaded, await_loaded(deadline));
   if (parameters_.verify) GODWIT_TRY(check_hash(loaded));
-  result_.downtime_bytes =
-      pool_->stats().bytes_sent + control_->raw().stats().bytes_sent - bytes_before;
+  result_.downtime_bytes = switchover_bytes() - bytes_before;
   return commit(loaded);
 }
 
+uint64_t MigrationSource::Impl::switchover_bytes() const {
+  return pool_->stats().bytes_sent + control_->raw().stats().bytes_sent +
+         (storage_ ? storage_->counts().wire_bytes : 0);
+}
+
 Result<> MigrationSource::Impl::send_residue_and_state() {
+  if (storage_) start_storage_pass(true);
   found_pages_ = sending_.count();
   if (found_pages_ <= kInlinePages) {
     GODWIT_TRY(control_->queue(wire::MessageType::kResidue, wire::Residue{iteration_ + 1}));
@@ -97,6 +103,7 @@ Result<wire::Loaded> MigrationSource::Impl::await_loaded(TimePoint deadline) {
     }
     GODWIT_TRY(check_limits());
     GODWIT_TRY(pool_->wait(Nanoseconds(0)));
+    if (storage_) GODWIT_TRY(storage_->wait(Nanoseconds(0)));
     if (now() > deadline) {
       return make_error(Errc::kTimeout,
                         "the target was not ready {:.1f} ms after the guest was stopped "

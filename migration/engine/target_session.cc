@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "migration/engine/clock_sync.h"
 #include "migration/engine/version.h"
 #include "migration/page/memory_hash.h"
@@ -32,8 +34,19 @@ TargetSession::TargetSession(std::unique_ptr<Channel> control, const wire::Pream
       parameters_(parameters),
       shared_(shared) {}
 
+// What the connections of a migration bring, beside the control connection.
+struct TargetSession::Channels {
+  std::vector<std::unique_ptr<Channel>> data;
+  std::unique_ptr<Channel> storage;
+};
+
 TargetSession::~TargetSession() {
+  shut_down_receivers();
+}
+
+void TargetSession::shut_down_receivers() noexcept {
   if (pool_) pool_->shutdown();
+  if (storage_) storage_->shutdown();
 }
 
 Result<> TargetSession::introduce() {
@@ -61,6 +74,7 @@ Result<> TargetSession::introduce() {
   GODWIT_TRY(in.finish());
   shared_.status = Status::kSetup;
   GODWIT_ASSIGN(machine_, factory_.create(description));
+  GODWIT_TRY(find_volumes(description.volumes));
   shared_.total_bytes = machine_->memory().size().value;
   spdlog::info("migration: {} sends a guest with {} vCPUs and {} MiB from {}", hello_.software,
                description.vcpus, description.memory_size.value >> 20, control_.raw().peer());
@@ -69,41 +83,78 @@ Result<> TargetSession::introduce() {
 
 Result<> TargetSession::receive() {
   GODWIT_TRY(control_.send(wire::MessageType::kAccepted));
-  GODWIT_TRY(accept_data_channels());
+  GODWIT_TRY(make_receivers());
   GODWIT_TRY(control_.send(wire::MessageType::kReady));
   shared_.status = Status::kActive;
   GODWIT_TRY(serve());
   return {};
 }
 
-Result<> TargetSession::accept_data_channels() {
-  std::vector<std::unique_ptr<Channel>> channels(hello_.channels);
+// The source names the disks that it copies; the factory has made a machine that has them.
+Result<> TargetSession::find_volumes(const std::vector<vmm::VolumeDescription>& wanted) {
+  const auto here = machine_->volumes();
+  for (const vmm::VolumeDescription& volume : wanted) {
+    const auto own = std::ranges::find_if(
+        here, [&](const vmm::StorageVolume* v) { return v->description().name == volume.name; });
+    if (own == here.end()) {
+      return make_error(Errc::kIncompatible, "the target has no disk {} of its own to copy to",
+                        volume.name);
+    }
+    const uint64_t size = (*own)->description().size_bytes;
+    if (size != volume.size_bytes) {
+      return make_error(Errc::kIncompatible,
+                        "disk {} has {} bytes at the source and {} at the target", volume.name,
+                        volume.size_bytes, size);
+    }
+    if (std::ranges::find(volumes_, *own) != volumes_.end())
+      return make_error(Errc::kProtocol, "the source names disk {} twice", volume.name);
+    volumes_.push_back(*own);
+  }
+  return {};
+}
+
+Result<TargetSession::Channels> TargetSession::accept_channels() {
+  Channels channels{.data = std::vector<std::unique_ptr<Channel>>(hello_.channels)};
   const TimePoint deadline = now() + parameters_.io_timeout;
-  for (uint32_t missing = hello_.channels; missing != 0;) {
+  const uint32_t all = hello_.channels + (volumes_.empty() ? 0 : 1);
+  for (uint32_t missing = all; missing != 0;) {
     const Nanoseconds left = deadline - now();
     if (left.count() <= 0) {
-      return make_error(Errc::kTimeout, "{} of {} data channels did not come", missing,
-                        hello_.channels);
+      return make_error(Errc::kTimeout, "{} of {} connections for content did not come", missing,
+                        all);
     }
     GODWIT_ASSIGN(auto channel, acceptor_.accept(left));
     const auto preamble = read_preamble(*channel);
+    std::unique_ptr<Channel>* place = nullptr;
+    if (preamble && preamble->session == preamble_.session) {
+      if (preamble->role == wire::Role::kData && preamble->channel < hello_.channels)
+        place = &channels.data[preamble->channel];
+      if (preamble->role == wire::Role::kStorage && !volumes_.empty()) place = &channels.storage;
+    }
     // Whoever does not know the session is none of ours.
-    if (!preamble || preamble->role != wire::Role::kData ||
-        preamble->session != preamble_.session || preamble->channel >= hello_.channels ||
-        channels[preamble->channel]) {
+    if (place == nullptr || *place) {
       spdlog::warn("migration: dropped a connection from {} that does not belong to this migration",
                    channel->peer());
       continue;
     }
     channel->set_timeout(parameters_.io_timeout);
-    channels[preamble->channel] = std::move(channel);
+    *place = std::move(channel);
     --missing;
   }
+  return channels;
+}
+
+Result<> TargetSession::make_receivers() {
+  GODWIT_ASSIGN(auto channels, accept_channels());
   populated_ = vmm::DirtyBitmap(machine_->memory().page_count());
   inline_receiver_ =
       std::make_unique<PageReceiver>(machine_->memory(), populated_, hello_.payload_checksums);
   pool_ = std::make_unique<ReceivePool>(machine_->memory(), populated_, hello_.payload_checksums,
-                                        std::move(channels));
+                                        std::move(channels.data));
+  if (channels.storage) {
+    storage_ = std::make_unique<StorageSink>(volumes_, hello_.payload_checksums,
+                                             std::move(channels.storage));
+  }
   return {};
 }
 
@@ -120,7 +171,10 @@ Result<> TargetSession::serve() {
     }
     if (shared_.cancel.load()) return Error{Errc::kCancelled, "cancelled at the target"};
     if (const auto error = pool_->error()) return *error;
-    shared_.received_bytes = pool_->bytes_received();
+    if (storage_) {
+      if (const auto error = storage_->error()) return *error;
+    }
+    shared_.received_bytes = pool_->bytes_received() + (storage_ ? storage_->bytes_written() : 0);
     if (now() - heard > parameters_.io_timeout) {
       return make_error(Errc::kTimeout, "the source has been silent for {:.1f} s",
                         to_seconds(now() - heard));
@@ -168,6 +222,7 @@ Result<> TargetSession::load(const wire::Message& message) {
   if (!state.head.rehearsal) {
     shared_.status.store(Status::kDevice, std::memory_order_relaxed);
     GODWIT_TRY(pool_->wait_for(state.head.iteration, parameters_.io_timeout));
+    if (storage_) GODWIT_TRY(storage_->wait_complete(parameters_.io_timeout));
   }
   wire::Loaded loaded{.rehearsal = state.head.rehearsal, .received_ns = to_wire(now())};
   // Loading may write guest memory (KVM's wall clock): the hash comes first.
@@ -197,6 +252,7 @@ Result<> TargetSession::take_over() {
       resumed.first_entry_ns = to_wire(*entry);
     }
   }
+  for (vmm::StorageVolume* volume : volumes_) volume->keep();
   if (verify_) {
     // COMMIT came: the source found both hashes equal.
     verify_->source_hash = verify_->target_hash;
@@ -207,8 +263,9 @@ Result<> TargetSession::take_over() {
     spdlog::warn("migration: the guest runs here, but the source could not be told: {}",
                  told.error().message);
   }
-  shared_.received_bytes = pool_->bytes_received() + control_.raw().stats().bytes_received;
-  pool_->shutdown();
+  shared_.received_bytes = pool_->bytes_received() + control_.raw().stats().bytes_received +
+                           (storage_ ? storage_->bytes_written() : 0);
+  shut_down_receivers();
   return {};
 }
 
@@ -229,13 +286,15 @@ std::optional<wire::Settled> TargetSession::await_settled(Nanoseconds limit,
 }
 
 void TargetSession::report_failure(const Error& error) {
-  if (pool_) pool_->shutdown();
+  shut_down_receivers();
   (void)control_.send(wire::MessageType::kFailed, wire::Text{error.code, error.message});
 }
 
 void TargetSession::drop_machine() {
-  if (pool_) pool_->shutdown();
+  shut_down_receivers();
   pool_.reset();
+  storage_.reset();
+  volumes_.clear();
   inline_receiver_.reset();
   machine_.reset();
 }

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "migration/engine/receive_pool.h"
+#include "migration/engine/storage_sink.h"
 #include "migration/target.h"
 #include "migration/wire/message_channel.h"
 
@@ -48,12 +49,16 @@ class TargetSession {
   void drop_machine();
 
  private:
-  Result<> accept_data_channels();
+  Result<> find_volumes(const std::vector<vmm::VolumeDescription>& wanted);
+  struct Channels;
+  Result<Channels> accept_channels();
+  Result<> make_receivers();
   Result<> serve();
   Result<bool> handle(const wire::Message& message);
   Result<> load(const wire::Message& message);
   Result<> receive_residue(const wire::Message& message);
   Result<> take_over();
+  void shut_down_receivers() noexcept;
 
   wire::MessageChannel control_;
   wire::Preamble preamble_;
@@ -66,6 +71,8 @@ class TargetSession {
   vmm::DirtyBitmap populated_;
   std::unique_ptr<ReceivePool> pool_;
   std::unique_ptr<PageReceiver> inline_receiver_;
+  std::vector<vmm::StorageVolume*> volumes_;  // the machine's, those that come along
+  std::unique_ptr<StorageSink> storage_;      // null without any
   bool promised_ = false;
   std::optional<VerifyReport> verify_;
 };

@@ -126,7 +126,7 @@ Result<Preamble> decode_preamble(std::span<const std::byte> bytes) {
   if (checksum != XXH3_64bits(bytes.data(), covered)) {
     return make_error(Errc::kCorrupt, "connection preamble: wrong checksum");
   }
-  if (role > static_cast<uint8_t>(Role::kOutcome) || reserved != 0) {
+  if (role > static_cast<uint8_t>(Role::kStorage) || reserved != 0) {
     return make_error(Errc::kProtocol, "connection preamble: unknown role {}", role);
   }
   preamble.role = static_cast<Role>(role);

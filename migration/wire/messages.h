@@ -14,8 +14,9 @@
 
 namespace godwit::migration::wire {
 
-inline constexpr uint16_t kProtocolVersion = 1;     // what this code speaks
+inline constexpr uint16_t kProtocolVersion = 2;     // what this code speaks
 inline constexpr uint16_t kProtocolVersionMin = 1;  // the oldest that it still speaks
+inline constexpr uint16_t kStorageVersion = 2;      // the first that lets disks come along
 inline constexpr size_t kPreambleBytes = 40;
 inline constexpr size_t kMessageHeaderBytes = 16;
 inline constexpr uint32_t kMaxTextBytes = 16u << 10;
@@ -27,6 +28,7 @@ enum class Role : uint8_t {
   kControl = 0,  // one per migration
   kData = 1,     // pages; `channel` counts from 0
   kOutcome = 2,  // asks what became of `session`
+  kStorage = 3,  // the content of disks; at most one per migration
 };
 
 // The first bytes of every connection, from the source.

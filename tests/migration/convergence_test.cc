@@ -41,6 +41,9 @@ TEST_F(ConvergenceTest, EveryTermCounts) {
                 .pages_per_second = 1000};
   EXPECT_EQ(t.predict(0), Nanoseconds(111111));
   EXPECT_EQ(t.predict(1), Nanoseconds(1111111));
+  t.storage = Nanoseconds(5000000);
+  EXPECT_EQ(t.predict(0), Nanoseconds(5111111));
+  EXPECT_EQ(t.predict(1), Nanoseconds(6111111));
 }
 
 TEST_F(ConvergenceTest, SwitchesWhenItFitsAndNothingShrinksAnyMore) {
@@ -49,6 +52,18 @@ TEST_F(ConvergenceTest, SwitchesWhenItFitsAndNothingShrinksAnyMore) {
   EXPECT_EQ(after(300), Decision::kIterate);
   EXPECT_EQ(after(290), Decision::kSwitchover);
   EXPECT_TRUE(convergence().converging());
+}
+
+TEST_F(ConvergenceTest, DisksThatDoNotFitKeepTheGuestRunning) {
+  // 5 pages, and 100 MiB of disks that would take 90 ms.
+  Convergence::Sample sample{.dirty_pages = 5, .dirty_storage_bytes = 100 << 20, .terms = terms()};
+  sample.terms.storage = milliseconds(90);
+  EXPECT_EQ(convergence().decide(sample), Decision::kIterate);
+  EXPECT_GT(convergence().predicted(), milliseconds(91));
+  EXPECT_NE(convergence().reason().find("102400 KiB of disks"), std::string::npos);
+  sample.dirty_storage_bytes = 64 << 10;
+  sample.terms.storage = Nanoseconds(1000);
+  EXPECT_EQ(convergence().decide(sample), Decision::kSwitchover);
 }
 
 TEST_F(ConvergenceTest, SwitchesAtOnceWhenTheResidueIsNotFelt) {

@@ -1,4 +1,4 @@
-// The bytes of protocol version 1, as they were on the day it was fixed. A test here that fails
+// The bytes of each protocol version, as they were on the day it was fixed. A test here that fails
 // says that an older Godwit would no longer understand this one: add a version instead of changing
 // the file. GODWIT_WRITE_GOLDEN=1 prints the lines that a new version's file needs.
 #include <fmt/format.h>
@@ -9,6 +9,7 @@
 #include <map>
 
 #include "migration/page/frame.h"
+#include "migration/storage/storage_frame.h"
 #include "migration/wire/message_channel.h"
 #include "tests/support/memory_channel.h"
 
@@ -50,8 +51,11 @@ vmm::MachineDescription machine() {
 
 std::map<std::string, std::string> encoded_now() {
   std::map<std::string, std::string> lines;
-  lines["preamble"] =
-      hex(encode(Preamble{.role = Role::kData, .channel = 3, .session = session()}));
+  lines["preamble"] = hex(encode(Preamble{.version_min = 1,
+                                          .version_max = 1,
+                                          .role = Role::kData,
+                                          .channel = 3,
+                                          .session = session()}));
   lines["hello"] = message([](auto& c) {
     return c.send(MessageType::kHello, Hello{.channels = 4, .verify = true, .software = "godwit"});
   });
@@ -96,20 +100,50 @@ std::map<std::string, std::string> encoded_now() {
   return lines;
 }
 
-TEST(Golden, ProtocolVersion1HasNotChanged) {
-  const auto now = encoded_now();
+// What version 2 has beside it.
+std::map<std::string, std::string> encoded_now_v2() {
+  std::map<std::string, std::string> lines;
+  lines["preamble"] = hex(encode(
+      Preamble{.version_min = 2, .version_max = 2, .role = Role::kStorage, .session = session()}));
+  vmm::MachineDescription with_disks = machine();
+  with_disks.guest_id = 5;
+  with_disks.volumes = {{"disk0", 1 << 20, "host:file:1:2"}};
+  lines["machine"] = message([&](auto& c) { return c.send_machine(with_disks); });
+  ByteWriter frame;
+  encode_storage_frame({.codec = Codec::kLz4,
+                        .volume = 1,
+                        .pass = 2,
+                        .payload_bytes = 77,
+                        .offset = 65536,
+                        .length = 4096,
+                        .payload_checksum = 0x1122334455667788},
+                       frame);
+  lines["storage-frame"] = hex(frame.view());
+  lines["storage-acknowledgement"] = hex(encode_storage_ack({3, Nanoseconds(1234)}));
+  return lines;
+}
+
+void compare(const std::map<std::string, std::string>& now, const std::string& path) {
   // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
   if (std::getenv("GODWIT_WRITE_GOLDEN") != nullptr) {
     for (const auto& [name, bytes] : now) fmt::print("{} {}\n", name, bytes);
     GTEST_SKIP() << "printed, not compared";
   }
-  std::ifstream file(GODWIT_GOLDEN_DIR "/wire-v1.txt");
-  ASSERT_TRUE(file) << GODWIT_GOLDEN_DIR "/wire-v1.txt";
+  std::ifstream file(path);
+  ASSERT_TRUE(file) << path;
   std::map<std::string, std::string> golden;
   std::string name;
   std::string bytes;
   while (file >> name >> bytes) golden[name] = bytes;
   EXPECT_EQ(now, golden);
+}
+
+TEST(Golden, ProtocolVersion1HasNotChanged) {
+  compare(encoded_now(), GODWIT_GOLDEN_DIR "/wire-v1.txt");
+}
+
+TEST(Golden, ProtocolVersion2HasNotChanged) {
+  compare(encoded_now_v2(), GODWIT_GOLDEN_DIR "/wire-v2.txt");
 }
 
 }  // namespace

@@ -154,6 +154,48 @@ TEST(Messages, FlippedBytesNeverCrash) {
   }
 }
 
+vmm::MachineDescription with_volumes(std::vector<vmm::VolumeDescription> volumes) {
+  return {.arch = "x86_64",
+          .memory_size = 64_MiB,
+          .vcpus = 1,
+          .devices = {{"virtio-blk", 0, 1}},
+          .volumes = std::move(volumes)};
+}
+Result<vmm::MachineDescription> sent(const vmm::MachineDescription& description) {
+  ByteWriter out;
+  encode(description, out);
+  ByteReader in(out.view(), "machine");
+  auto decoded = vmm::decode_machine_description(in);
+  GODWIT_TRY(in.finish());
+  return decoded;
+}
+
+TEST(MachineDescription, NamesTheDisksThatComeAlong) {
+  const auto two = with_volumes({{"disk0", 512, "host:file:1:2"}, {"data", 1 << 30, ""}});
+  const auto there = sent(two);
+  ASSERT_TRUE(there) << there.error().message;
+  EXPECT_EQ(there->volumes, two.volumes);
+  EXPECT_EQ(sent(with_volumes({}))->volumes.size(), 0u);
+}
+
+TEST(MachineDescription, DisksThatCannotBeAreRejected) {
+  EXPECT_FALSE(sent(with_volumes({{"disk0", 0, ""}})));
+  EXPECT_FALSE(sent(with_volumes({{"disk0", 1000, ""}}))) << "no whole sectors";
+  EXPECT_FALSE(sent(with_volumes({{"disk0", vmm::kMaxStorageBytes + 512, ""}})));
+  EXPECT_FALSE(sent(with_volumes({{std::string(65, 'x'), 512, ""}})));
+  EXPECT_FALSE(sent(with_volumes({{"disk0", 512, std::string(129, 'x')}})));
+  EXPECT_FALSE(sent(with_volumes(std::vector<vmm::VolumeDescription>(257, {"d", 512, ""}))));
+}
+
+TEST(MachineDescription, AnEndAmidTheDisksIsRejected) {
+  ByteWriter with;
+  encode(with_volumes({{"disk0", 512, "host:file:1:2"}}), with);
+  for (size_t cut = 1; cut < 4 + 4 + 5 + 8 + 4 + 13; ++cut) {
+    ByteReader in(with.view().first(with.size() - cut), "machine");
+    EXPECT_FALSE(vmm::decode_machine_description(in)) << cut;
+  }
+}
+
 TEST(Messages, ReasonOfThePeerCannotHarmATerminal) {
   const auto text = decode_text(bytes_of(Text{Errc::kIo, "a\033[2Jb\nc"}));
   ASSERT_TRUE(text);

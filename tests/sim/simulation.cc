@@ -93,6 +93,17 @@ std::string Simulation::violation() {
   if (there && target_machine()->hash_at_resume() != migration::memory_hash(source_->memory())) {
     return "memory differs";
   }
+  if (there && scenario_.parameters.copy_storage) {
+    for (size_t i = 0; i < source_->disks(); ++i) {
+      const support::FakeVolume& disk = target_machine()->disk(i);
+      if (target_machine()->disks_at_resume()[i] != source_->disk(i).content())
+        return fmt::format("disk {} differs", i);
+      if (!disk.kept()) return fmt::format("disk {} is not the target's", i);
+    }
+  }
+  for (size_t i = 0; i < source_->disks(); ++i) {
+    if (source_->disk(i).tracking()) return fmt::format("disk {} is still tracked", i);
+  }
   if (there && target_machine()->steps() < source_->steps()) return "the guest went back in time";
   return {};
 }

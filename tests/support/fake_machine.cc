@@ -36,7 +36,17 @@ FakeMachine::FakeMachine(World& world, const FakeGuest& guest, bool fill)
       guest_(guest),
       memory_(vmm::GuestMemory::create({.size = guest.memory}).value()),
       tracker_(*memory_) {
+  // A target's disks hold something else: what is to be zero there must be made so.
+  for (const uint64_t size : guest.disks) {
+    if (size == 0) continue;
+    disks_.push_back(std::make_unique<FakeVolume>("disk" + std::to_string(disks_.size()), size,
+                                                  fill ? std::byte{0} : std::byte{0xee}));
+  }
   if (!fill) return;
+  for (const auto& disk : disks_) {
+    const uint64_t size = disk->description().size_bytes;
+    disk->guest_write(size / 3 / 512 * 512, size / 3, std::byte{0x77});
+  }
   for (uint64_t p = 0; p < guest_.filled_pages; ++p) {
     // Every fourth page is touched but zero; a third of the rest compresses well.
     std::vector<uint64_t> words(kPageSize / 8, 0);
@@ -73,6 +83,8 @@ vmm::PauseTimes FakeMachine::pause() {
 void FakeMachine::resume() {
   if (running_) return;
   hash_at_resume_ = migration::memory_hash(*memory_);
+  disks_at_resume_.clear();
+  for (const auto& disk : disks_) disks_at_resume_.push_back(disk->content());
   world_.enter();
   running_ = true;
   entered_ = now();
@@ -83,6 +95,7 @@ void FakeMachine::write_pages(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     for (uint64_t i = 0; i < guest_.pages_per_millisecond; ++i) step();
     if (beside) beside();
+    for (uint64_t i = 0; i < guest_.disk_writes_per_millisecond; ++i) write_disk();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
@@ -102,6 +115,23 @@ void FakeMachine::step() {
     return;
   }
   guest_store(*memory_, Gpa{page * kPageSize + random_ / 8 % 512 * 8}, {&sequence, 1});
+}
+
+// Anywhere, 512 bytes to 64 KiB; now and then zeroes, as a discard leaves them.
+void FakeMachine::write_disk() {
+  random_ ^= random_ << 13, random_ ^= random_ >> 7, random_ ^= random_ << 17;
+  FakeVolume& disk = *disks_[random_ % disks_.size()];
+  const uint64_t sectors = disk.description().size_bytes / 512;
+  const uint64_t length = std::min<uint64_t>(random_ / 16 % 128 + 1, sectors);
+  const uint64_t at = random_ / 4096 % (sectors - length + 1);
+  const auto value = static_cast<std::byte>(random_ % 8 == 0 ? 0 : random_ >> 40);
+  disk.guest_write(at * 512, length * 512, value);
+}
+
+std::vector<vmm::StorageVolume*> FakeMachine::volumes() {
+  std::vector<vmm::StorageVolume*> all;
+  for (const auto& disk : disks_) all.push_back(disk.get());
+  return all;
 }
 
 void FakeMachine::save(ByteWriter& out) {
@@ -145,6 +175,7 @@ Result<std::unique_ptr<vmm::Machine>> FakeFactory::create(
   }
   auto machine = std::make_unique<FakeMachine>(world_, guest_, false);
   machine->load_error = load_error;
+  for (size_t i = 0; i < machine->disks(); ++i) machine->disk(i).write_error = disk_error;
   ++made;
   return std::unique_ptr<vmm::Machine>(std::move(machine));
 }

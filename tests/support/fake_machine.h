@@ -1,12 +1,14 @@
 // A machine without KVM for tests of the engine: real guest memory, and a "guest" that is a thread
 // writing to it.
 #pragma once
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <thread>
 
+#include "tests/support/fake_volume.h"
 #include "vmm/machine.h"
 
 namespace godwit::support {
@@ -41,9 +43,11 @@ struct FakeGuest {
   uint64_t working_set_pages = 1024;
   uint64_t pages_per_millisecond = 100;  // 0: an idle guest
   uint64_t filled_pages = 2048;          // with content, from the start
+  std::array<uint64_t, 2> disks{};       // sizes in bytes, 0: none; a third of each is filled
+  uint64_t disk_writes_per_millisecond = 0;
 };
 
-class FakeMachine final : public vmm::Machine {
+class FakeMachine : public vmm::Machine {
  public:
   FakeMachine(World& world, const FakeGuest& guest, bool fill);
   ~FakeMachine() override;
@@ -52,6 +56,7 @@ class FakeMachine final : public vmm::Machine {
   vmm::GuestMemory& memory() override { return *memory_; }
   vmm::DirtyTracker& dirty_tracker() override { return tracker_; }
   vmm::FreePageHints* free_page_hints() override { return hints; }
+  std::vector<vmm::StorageVolume*> volumes() override;
   vmm::PauseTimes pause() override;
   void resume() override;
   bool running() const override { return running_; }
@@ -59,6 +64,12 @@ class FakeMachine final : public vmm::Machine {
   Result<> load(std::span<const std::byte> state, std::optional<Nanoseconds> clock_offset) override;
   std::optional<TimePoint> wait_first_entry(Nanoseconds limit) override;
 
+  [[nodiscard]] FakeVolume& disk(size_t i) { return *disks_[i]; }
+  [[nodiscard]] size_t disks() const { return disks_.size(); }
+  // The disks as they were when resume() was last called.
+  [[nodiscard]] const std::vector<std::vector<std::byte>>& disks_at_resume() const {
+    return disks_at_resume_;
+  }
   // The guest's own count of its writes: continues across a move.
   [[nodiscard]] uint64_t steps() const { return steps_; }
   // Memory as it was when resume() was last called.
@@ -81,11 +92,14 @@ class FakeMachine final : public vmm::Machine {
  private:
   void write_pages(const std::stop_token& stop);
   void step();
+  void write_disk();
 
   World& world_;
   FakeGuest guest_;
   std::unique_ptr<vmm::GuestMemory> memory_;
   HostWriteTracker tracker_;
+  std::vector<std::unique_ptr<FakeVolume>> disks_;
+  std::vector<std::vector<std::byte>> disks_at_resume_;
   std::atomic<bool> running_{false};
   std::atomic<uint64_t> steps_{0};
   uint64_t random_ = 88172645463325252ull;
@@ -103,6 +117,7 @@ class FakeFactory final : public vmm::MachineFactory {
   Result<std::unique_ptr<vmm::Machine>> create(const vmm::MachineDescription& description) override;
   std::optional<Error> refuse;
   std::optional<Error> load_error;
+  std::optional<Error> disk_error;  // of every write to the disks
   std::atomic<int> made{0};
 
  private:
