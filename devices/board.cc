@@ -10,6 +10,7 @@
 #include "devices/post_port.h"
 #include "devices/rtc_cmos.h"
 #include "devices/serial_16550.h"
+#include "devices/virtio/block.h"
 #include "devices/virtio/console.h"
 #include "devices/virtio/net.h"
 #include "devices/virtio/pci_device.h"
@@ -182,6 +183,15 @@ virtio::Balloon* Board::balloon() {
 vmm::FreePageHints* Board::free_page_hints() {
   virtio::Balloon* const its = balloon();
   return its == nullptr ? nullptr : its->free_page_hints();
+}
+
+std::vector<vmm::StorageVolume*> Board::volumes() {
+  std::vector<vmm::StorageVolume*> all;
+  for (const auto& device : parts_->virtio) {
+    auto* const block = dynamic_cast<virtio::Block*>(&device->model());
+    if (block != nullptr && block->volume() != nullptr) all.push_back(block->volume());
+  }
+  return all;
 }
 
 void Board::shut_down(Unsent unsent) noexcept {

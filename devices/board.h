@@ -46,6 +46,10 @@ struct BoardConfig {
   std::optional<virtio::BalloonConfig> balloon;
 };
 
+// Whether all is there on this host that the options name, apart from files that are to be made
+// for a guest (create=on) and can be. As BoardDevices::open(), whose errors they are.
+Result<> check_devices(const BoardConfig& config, const std::vector<NetPort>& nets);
+
 // What every board has, in its order.
 std::vector<vmm::DeviceDescription> board_devices();
 
@@ -54,9 +58,11 @@ std::vector<vmm::DeviceDescription> board_devices();
 class BoardDevices {
  public:
   // `nets`: the network interfaces, if they are open already (open_net_ports(),
-  // Board::net_ports()). Errors name the option and what is wrong with it.
+  // Board::net_ports()). `volumes`: the disks whose content the guest that arrives brings along, by
+  // their ids (IncomingFile). Errors name the option and what is wrong with it.
   static Result<BoardDevices> open(const BoardConfig& config,
-                                   std::optional<std::vector<NetPort>> nets = {});
+                                   std::optional<std::vector<NetPort>> nets = {},
+                                   const std::vector<vmm::VolumeDescription>& volumes = {});
   // All devices of the board, in their order.
   [[nodiscard]] std::vector<vmm::DeviceDescription> describe() const;
 
@@ -113,6 +119,8 @@ class Board {
   // Null without one.
   [[nodiscard]] virtio::Balloon* balloon();
   [[nodiscard]] vmm::FreePageHints* free_page_hints();
+  // The disks that are this host's own; they live as long as the board.
+  [[nodiscard]] std::vector<vmm::StorageVolume*> volumes();
 
   // Ends the devices' own threads; no interrupt is raised afterwards. No vCPU may run any more.
   // `unsent`: kSend when the guest ended here, kDiscard when it runs elsewhere and took its unsent

@@ -104,11 +104,13 @@ std::vector<virtio::PciPlace> places_of(const std::vector<std::unique_ptr<virtio
 }
 
 Result<BoardDevices> BoardDevices::open(const BoardConfig& config,
-                                        std::optional<std::vector<NetPort>> nets) {
+                                        std::optional<std::vector<NetPort>> nets,
+                                        const std::vector<vmm::VolumeDescription>& volumes) {
   BoardDevices devices;
   GODWIT_TRY(check_ids(config.disks, "disk"));
   for (const DiskConfig& disk : config.disks) {
-    GODWIT_ASSIGN(Disk opened, open_disk(disk));
+    const auto comes = std::ranges::find(volumes, disk.id, &vmm::VolumeDescription::name);
+    GODWIT_ASSIGN(Disk opened, open_disk(disk, comes == volumes.end() ? nullptr : &*comes));
     devices.models_.push_back(std::make_unique<virtio::Block>(std::move(opened)));
   }
   if (!nets) {
@@ -132,6 +134,18 @@ Result<BoardDevices> BoardDevices::open(const BoardConfig& config,
     return make_error(Errc::kInvalidArgument, "{} virtio devices: there are slots for {}",
                       devices.models_.size(), pci::kSlots - 1);
   return devices;
+}
+
+Result<> check_devices(const BoardConfig& config, const std::vector<NetPort>& nets) {
+  BoardConfig there = config;
+  there.disks.clear();
+  for (const DiskConfig& disk : config.disks) {
+    GODWIT_ASSIGN(const bool awaited, awaits_content(disk));
+    if (!awaited) there.disks.push_back(disk);
+  }
+  GODWIT_TRY(check_ids(config.disks, "disk"));
+  GODWIT_TRY(BoardDevices::open(there, nets));
+  return {};
 }
 
 std::vector<DeviceDescription> board_devices() {

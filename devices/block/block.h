@@ -123,6 +123,11 @@ class BlockBackend {
   // Drops what this host keeps of the disk's content. The target of a migration calls it when the
   // source has let go of the disk and before the guest's first read.
   virtual Result<> invalidate_cache() = 0;
+  // The first offset from `offset` on that may hold anything but zeroes; the size: none. Any
+  // thread.
+  [[nodiscard]] virtual uint64_t next_data(uint64_t offset) const { return offset; }
+  // Two disks with the same one are the same file or device of one host; empty: cannot be told.
+  [[nodiscard]] virtual std::string identity() const { return {}; }
   // For people: "disk0 (/path, io_uring, direct)".
   [[nodiscard]] virtual std::string description() const = 0;
 

@@ -127,6 +127,7 @@ constexpr std::array kKeys{
     Key{"aio", set_aio, Key::kFile},
     Key{"share", set_switch<&DiskConfig::share>, Key::kFile},
     Key{"lock", set_switch<&DiskConfig::lock>, Key::kFile},
+    Key{"create", set_switch<&DiskConfig::create>, Key::kFile},
     Key{"tls-dir", set_text<&DiskConfig::tls_dir>, Key::kNbd},
     Key{"reconnect", set_reconnect, Key::kNbd},
 };
@@ -164,6 +165,13 @@ Result<> check_whole(const DiskConfig& config, const std::vector<Option>& option
     return make_error(Errc::kInvalidArgument,
                       "disk {}: share=on is told to others by a lock; leave out lock=off",
                       config.id);
+  }
+  if (config.create && config.share) {
+    return make_error(
+        Errc::kInvalidArgument,
+        "disk {}: create=on is for a disk that comes with its guest, and share=on for "
+        "one that is there already; leave one of them out",
+        config.id);
   }
   return {};
 }

@@ -33,6 +33,7 @@ struct DiskConfig {
   bool discard = true;
   bool share = false;                  // several guests, who all say so: see disk_lock.h
   bool lock = true;                    // off: somebody else keeps two writers apart
+  bool create = false;                 // a missing file is made for a guest that brings its content
   std::chrono::seconds reconnect{30};  // of NBD: how long requests wait for the server
 
   [[nodiscard]] bool is_nbd() const { return !nbd_uri.empty(); }
@@ -41,8 +42,8 @@ struct DiskConfig {
 };
 
 // Parses key=value,... (see options.h). Keys: id, path | nbd, readonly, queues, queue-size, serial,
-// direct, aio, discard, share, lock, tls-dir, reconnect. `default_id` is taken when none is given.
-// Errors: kInvalidArgument, naming the key and what is allowed.
+// direct, aio, discard, share, lock, create, tls-dir, reconnect. `default_id` is taken when none is
+// given. Errors: kInvalidArgument, naming the key and what is allowed.
 Result<DiskConfig> parse_disk(std::string_view text, std::string_view default_id);
 
 }  // namespace godwit::devices

@@ -11,11 +11,27 @@ LockMode lock_mode(const DiskConfig& config) {
   return config.read_only ? LockMode::kReadOnly : LockMode::kExclusive;
 }
 
-Result<Disk> open_file_disk(const DiskConfig& config) {
-  GODWIT_ASSIGN(auto backend, FileBackend::open(config));
+Result<> expect_file(const DiskConfig& config) {
+  GODWIT_ASSIGN(const bool missing, awaits_content(config));
+  if (!missing) return {};
+  return make_error(Errc::kNotFound,
+                    "disk {}: there is no {}, and create=on makes it only at `godwit receive`, for "
+                    "a guest that brings a disk {} along: `godwit migrate --copy-storage`",
+                    config.id, config.path, config.id);
+}
+
+Result<Disk> open_file_disk(const DiskConfig& config, const vmm::VolumeDescription* comes) {
   Disk disk{.config = config};
+  if (comes == nullptr) {
+    GODWIT_TRY(expect_file(config));
+  } else {
+    GODWIT_ASSIGN(disk.incoming, IncomingFile::open(config, *comes));
+  }
+  GODWIT_ASSIGN(auto backend, FileBackend::open(config));
   if (config.lock) {
-    GODWIT_ASSIGN(disk.lock_fd, backend->reopen());
+    // Even a disk that its guest only reads is written now.
+    const FileBackend& writer = disk.incoming ? disk.incoming->writer() : *backend;
+    GODWIT_ASSIGN(disk.lock_fd, writer.reopen());
   }
   disk.backend = std::move(backend);
   return disk;
@@ -30,8 +46,10 @@ Result<Disk> open_nbd_disk(const DiskConfig& config) {
 
 }  // namespace
 
-Result<Disk> open_disk(const DiskConfig& config) {
-  GODWIT_ASSIGN(Disk disk, config.is_nbd() ? open_nbd_disk(config) : open_file_disk(config));
+Result<Disk> open_disk(const DiskConfig& config, const vmm::VolumeDescription* comes) {
+  // It says what is wrong with a shared disk.
+  if (comes != nullptr && config.is_nbd()) GODWIT_TRY(IncomingFile::open(config, *comes));
+  GODWIT_ASSIGN(Disk disk, config.is_nbd() ? open_nbd_disk(config) : open_file_disk(config, comes));
   const uint16_t most = disk.backend->info().max_queues;
   if (config.queues > most) {
     return make_error(Errc::kInvalidArgument,
@@ -45,10 +63,16 @@ Result<Disk> open_disk(const DiskConfig& config) {
 Result<> lock_disk(Disk& disk, DiskUse use, uint64_t guest_id) {
   if (!disk.lock_fd) return {};
   const DiskConfig& config = disk.config;
-  const auto take = use == DiskUse::kRun ? &DiskLock::own : &DiskLock::claim;
-  GODWIT_ASSIGN(auto lock, take(std::move(disk.lock_fd), lock_mode(config), guest_id,
-                                fmt::format("disk {}: {}", config.id, config.path)));
-  disk.lock = std::move(lock);
+  const bool copied = disk.incoming != nullptr;
+  const auto take = copied || use == DiskUse::kRun ? &DiskLock::own : &DiskLock::claim;
+  auto lock = take(std::move(disk.lock_fd), copied ? LockMode::kExclusive : lock_mode(config),
+                   guest_id, fmt::format("disk {}: {}", config.id, config.path));
+  if (!lock && copied) {
+    return lock.error().with_context(
+        "--copy-storage needs a disk of the target's own, which nobody else uses");
+  }
+  if (!lock) return lock.error();
+  disk.lock = std::move(*lock);
   return {};
 }
 

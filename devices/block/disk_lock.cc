@@ -128,6 +128,22 @@ Result<> DiskLock::release() {
   return {};
 }
 
+Result<> DiskLock::become_reader() {
+  if (mode_ != LockMode::kExclusive || state_ != State::kOwned) {
+    return make_error(Errc::kPrecondition, "{}: its lock is not owned, so it cannot be shared",
+                      name_);
+  }
+  // Over bytes that are held, a read lock takes the place of the write lock in one step; nobody
+  // else can hold CLAIM or KEEP, other than another VMM of this very guest.
+  GODWIT_TRY(lock(F_RDLCK, kReaderMark, kReaderMark));
+  if (const auto shared = lock(F_RDLCK, kFirst, kLast); !shared) {
+    unlock(kReaderMark, kReaderMark);
+    return shared.error();
+  }
+  mode_ = LockMode::kReadOnly;
+  return {};
+}
+
 Result<> DiskLock::take_over() {
   return own_from(State::kClaimed, claim_byte_);
 }

@@ -89,6 +89,10 @@ class DiskLock {
   Result<> take_over();
   Result<> retake();
 
+  // From an owner's to a reader's (kReadOnly), with no moment between in which it is nobody's.
+  // Errors: kPrecondition; then it is owned as before.
+  Result<> become_reader();
+
   // Whether the disk may be used. Readers and sharers always may.
   [[nodiscard]] bool owned() const { return state_ == State::kOwned; }
 

@@ -7,8 +7,11 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
@@ -54,6 +57,25 @@ uint64_t queue_limit(dev_t device, std::string_view name) {
     if (file >> number) return number;
   }
   return 0;
+}
+
+// statfs(2), linux/magic.h: NFS, CIFS, SMB2, Ceph, GFS2, OCFS2, FUSE (Gluster and others).
+constexpr std::array<uint32_t, 7> kNetworkFileSystems{
+    0x6969, 0xff534d42, 0xfe534d42, 0x00c36400, 0x01161970, 0x7461636f, 0x65735546};
+
+// Cut to what a migration's message has room for.
+std::string worldwide_name(dev_t device) {
+  const std::string node = fmt::format("/sys/dev/block/{}:{}/", major(device), minor(device));
+  std::string partition;
+  std::ifstream(node + "partition") >> partition;
+  const std::string_view disk = partition.empty() ? "" : "../";
+  for (const std::string_view place : {"wwid", "device/wwid", "dm/uuid"}) {
+    std::string name;
+    std::ifstream file(fmt::format("{}{}{}", node, disk, place));
+    if (std::getline(file, name) && !name.empty())
+      return fmt::format("{}:{}", name.substr(0, 100), partition);
+  }
+  return {};
 }
 
 // The smallest alignment of length and memory that a direct read at the start takes; 0: none.
@@ -113,7 +135,7 @@ Result<> FileBackend::look(bool is_device) {
   file_.fd = fd_.get();
   info_.read_only = config_.read_only;
   info_.can_write_zeroes = !config_.read_only;
-  info_.max_queues = kMaxDiskQueues;
+  info_.max_queues = kMaxDiskQueues + 1;  // a migration that copies the disk has its own
   GODWIT_TRY(is_device ? look_at_device() : look_at_file());
   GODWIT_TRY(check_size());
   return choose_direct();
@@ -229,6 +251,33 @@ Result<> FileBackend::invalidate_cache() {
   const int failed = ::posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED);
   if (failed != 0) return disk_error(config_, failed, "cannot drop the host's cache of");
   return {};
+}
+
+uint64_t FileBackend::next_data(uint64_t offset) const {
+  if (is_device_) return offset;
+  // The position that this moves is nobody's: all transfers name theirs.
+  const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_DATA);
+  if (data >= 0) return std::clamp<uint64_t>(static_cast<uint64_t>(data), offset, info_.size_bytes);
+  return errno == ENXIO ? info_.size_bytes : offset;
+}
+
+bool FileBackend::on_network_file_system() const {
+  struct statfs status {};
+  if (is_device_ || ::fstatfs(fd_.get(), &status) != 0) return false;
+  return std::ranges::find(kNetworkFileSystems, static_cast<uint32_t>(status.f_type)) !=
+         kNetworkFileSystems.end();
+}
+
+std::string FileBackend::identity() const {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string host;
+  struct stat status {};
+  if (!(file >> host) || ::fstat(fd_.get(), &status) != 0) return {};
+  if (is_device_) {
+    const std::string name = worldwide_name(status.st_rdev);
+    return name.empty() ? fmt::format("{}:device:{:x}", host, status.st_rdev) : name;
+  }
+  return fmt::format("{}:file:{:x}:{:x}", host, status.st_dev, status.st_ino);
 }
 
 std::string FileBackend::description() const {

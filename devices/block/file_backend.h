@@ -22,6 +22,11 @@ class FileBackend final : public BlockBackend {
   [[nodiscard]] const BlockInfo& info() const override { return info_; }
   Result<std::unique_ptr<BlockQueue>> create_queue() override;
   Result<> invalidate_cache() override;
+  [[nodiscard]] uint64_t next_data(uint64_t offset) const override;
+  // Of a block device its worldwide name, if it has one: the same on every host that reaches it.
+  [[nodiscard]] std::string identity() const override;
+  // Whether its file system is one that several hosts may have mounted at the same time.
+  [[nodiscard]] bool on_network_file_system() const;
   [[nodiscard]] std::string description() const override;
 
   // A second open file description of the very same file, for its locks. Errors: kNotFound or

@@ -67,7 +67,10 @@ struct Block::Lane {
   bool open = false;  // new requests may begin
 };
 
-Block::Block(Disk disk) : disk_(std::move(disk)) {}
+Block::Block(Disk disk)
+    : disk_(std::move(disk)),
+      changes_(disk_.backend->info().size_bytes),
+      volume_(DiskVolume::of(disk_, changes_)) {}
 Block::~Block() = default;
 
 uint16_t Block::device_id() const {
@@ -217,6 +220,10 @@ bool Block::begin_one(Lane& lane, BlockSlot& slot) {
   if (!action.answer && lost_.load()) action.answer = kBlockError;
   if (!action.answer) {
     action.request.tag = slot.index;
+    const bool changes =
+        action.request.op != BlockOp::kRead && action.request.op != BlockOp::kFlush;
+    slot.changes_from = action.request.offset;
+    slot.changes_length = changes ? action.request.length : 0;
     const int refused = lane.host->submit(action.request);
     if (refused == 0) return true;
     if (refused == EAGAIN) {
@@ -243,7 +250,12 @@ void Block::finish(Lane& lane) {
   std::array<BlockCompletion, kReapAtOnce> done;
   for (;;) {
     const size_t n = lane.host->reap(done);
-    for (size_t i = 0; i < n; ++i) answer(lane, lane.slots[done[i].tag], status_of(done[i].error));
+    for (size_t i = 0; i < n; ++i) {
+      BlockSlot& slot = lane.slots[done[i].tag];
+      // Failed ones too: any part of them may have been done.
+      if (changes_.tracking()) changes_.mark(slot.changes_from, slot.changes_length);
+      answer(lane, slot, status_of(done[i].error));
+    }
     if (n < done.size()) break;
   }
   transport_->flush(lane.index);

@@ -10,7 +10,9 @@
 #include <memory>
 #include <vector>
 
+#include "devices/block/dirty_blocks.h"
 #include "devices/block/disk.h"
+#include "devices/block/disk_volume.h"
 #include "devices/virtio/block_request.h"
 #include "devices/virtio/model.h"
 
@@ -45,6 +47,8 @@ class Block final : public Model {
   void release() override;
   void reclaim() override;
 
+  // Null when the disk is not this host's own.
+  [[nodiscard]] vmm::StorageVolume* volume() { return volume_.get(); }
   // Any thread.
   [[nodiscard]] BlockDeviceCounters counters() const;
 
@@ -57,6 +61,8 @@ class Block final : public Model {
   void drain(Lane& lane);
 
   Disk disk_;
+  DirtyBlocks changes_;
+  std::unique_ptr<DiskVolume> volume_;
   Transport* transport_ = nullptr;
   std::vector<std::unique_ptr<Lane>> lanes_;  // one for each queue
   // The lock was lost while the guest stood still: it runs, and its disk gives errors.

@@ -24,6 +24,9 @@ struct BlockSlot {
   std::vector<iovec> iov;
   std::byte* status = nullptr;  // in guest memory
   uint16_t index = 0;
+  // What the request changes of the disk.
+  uint64_t changes_from = 0;
+  uint64_t changes_length = 0;
 };
 
 // What to do with a chain: a request for the host, or an answer at once.
