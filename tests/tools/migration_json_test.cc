@@ -84,6 +84,7 @@ TEST(MigrationRequestJson, ComesBackAsItWent) {
   request.parameters.on_no_converge = migration::OnNoConverge::kCancel;
   request.parameters.downtime_limit = std::chrono::microseconds(1500);
   request.parameters.verify = true;
+  request.parameters.copy_storage = true;
   const auto back = migration_request_from_json(to_json(request));
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(to_text(to_json(*back)), to_text(to_json(request)));

@@ -25,6 +25,14 @@ inline migration::MigrationResult sample_result() {
   p.dirty_pages_per_second = 20'000;
   p.expected_downtime = 912us;
   p.time_left = 0ns;
+  p.storage = migration::StorageProgress{.volumes = 1,
+                                         .total_bytes = uint64_t{1} << 30,
+                                         .data_bytes = 300 << 20,
+                                         .zero_bytes = 724 << 20,
+                                         .transferred_bytes = 250 << 20,
+                                         .passes = 4,
+                                         .first_pass = 600ms,
+                                         .last_delta_bytes = 128 << 10};
   r.downtime = 871'500ns;
   migration::DowntimeLedger ledger;
   ledger.phases = {30us, 10us, 120us, 41'500ns, 250us, 200us, 120us, 100us};

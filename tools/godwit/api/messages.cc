@@ -82,6 +82,7 @@ void request_fields(Archive& archive, MigrationRequest& r, std::optional<Error>&
   archive.value("timeout", p.timeout);
   archive.value("connect-timeout", p.connect_timeout);
   archive.value("io-timeout", p.io_timeout);
+  archive.value("copy-storage", p.copy_storage);
   archive.value("verify", p.verify);
 }
 

@@ -46,7 +46,8 @@ JSON
        expected-downtime, error-desc, ram (transferred, remaining, total, duplicate,
        normal, normal-bytes, dirty-pages-rate, mbps, dirty-sync-count, page-size,
        pages-per-second, precopy-bytes, downtime-bytes), compression; and ledger,
-       iterations, verify. Times are milliseconds with decimals.
+       iterations, verify, with --copy-storage disk. Times are milliseconds with
+       decimals.
 
 EXAMPLES
        godwit migrate web tcp://host2:7000 --tls-dir ~/godwit-tls
@@ -54,6 +55,12 @@ EXAMPLES
        At most 5 ms of standstill, at most half of a 10 Gbit link, proof of the copy:
            godwit migrate web tcp://host2:7000 --tls-dir ~/godwit-tls \
                --downtime-limit 5ms --max-bandwidth 5Gbit --verify
+
+       A guest with a disk in a file of this host. At the target:
+           godwit receive --name web --listen tcp://0.0.0.0:7000 \
+               --tls-dir ~/godwit-tls --disk path=/var/lib/web.img,create
+       and here:
+           godwit migrate web tcp://host2:7000 --tls-dir ~/godwit-tls --copy-storage
 
        Give up if the guest writes too fast, and look at the figures:
            godwit migrate web tcp://host2:7000 --tls-dir ~/godwit-tls \
@@ -229,6 +236,15 @@ void add_migrate_command(CLI::App& app, Action& action) {
   add_security_options(command, state->request.tls_dir, state->request.plaintext);
   add_limits(command, state->request.parameters);
   add_time_limits(command, state->request.parameters);
+  command.add_flag("--copy-storage", state->request.parameters.copy_storage,
+                   "Brings the guest's local disks along: those with path=, share=on left out. "
+                   "Their content is copied, over the same kind of connection, to the disks that "
+                   "the target names in their place, which must be others than the source's and "
+                   "are overwritten; what the guest writes meanwhile is tracked, and the last of "
+                   "it goes in the switchover, within --downtime-limit. NBD disks are where both "
+                   "hosts reach them and stay there. If it fails, the guest goes on here with its "
+                   "own disks, and the target's are incomplete. Without this flag both hosts must "
+                   "reach the same disks.");
   command.add_flag("--verify", state->request.parameters.verify,
                    "Compares a hash of all guest memory on both sides at the switchover and "
                    "reports it. Lengthens the downtime by the time that hashing takes, which the "

@@ -32,6 +32,11 @@ EXAMPLES
            godwit receive --name web --listen tcp://0.0.0.0:7000 --tls-dir ~/godwit-tls \
                --memory 8G --prealloc
 
+       Have the guest bring its disk along (`godwit migrate --copy-storage`), into
+       a new file:
+           godwit receive --name web --listen tcp://0.0.0.0:7000 --tls-dir ~/godwit-tls \
+               --disk path=/var/lib/web.img,create
+
        Let in only the host that calls itself host1:
            godwit receive --name web --listen 'tcp://[::]:7000' --tls-dir ~/godwit-tls \
                --tls-authz host1

@@ -177,7 +177,9 @@ void add_device_options(CLI::App& command, devices::BoardConfig& devices) {
           "device of this host, nbd=URI for one that an NBD server has (so that both hosts reach "
           "it), and after commas what else is to be said: id=NAME, readonly, serial=TEXT, "
           "queues=N, queue-size=N, direct=auto|on|off (O_DIRECT), discard=on|off, share=on|off, "
-          "lock=on|off, aio=auto|uring|threads, tls-dir=DIR and reconnect=SECONDS of nbd. May be "
+          "lock=on|off, aio=auto|uring|threads, create (at `godwit receive`: if there is no such "
+          "file, it is made for a guest that brings its disk along, `godwit migrate "
+          "--copy-storage`), tls-dir=DIR and reconnect=SECONDS of nbd. May be "
           "given several times. The target of a migration needs the same disks, in the same "
           "order; where they lie may differ.")
       ->type_name("KEY=VALUE,...")

@@ -117,7 +117,7 @@ Result<std::unique_ptr<KvmMachineFactory>> KvmMachineFactory::make(const Receive
   devices::BoardConfig board = options.devices;
   GODWIT_ASSIGN(board.serial, devices::parse_console(options.console));
   GODWIT_ASSIGN(factory->nets_, devices::open_net_ports(board.nets));
-  GODWIT_TRY(devices::BoardDevices::open(board, factory->nets_));
+  GODWIT_TRY(devices::check_devices(board, factory->nets_));
   if (options.memory.size.value != 0) {
     GODWIT_TRY(factory->expect_room(options.memory.size));
     GODWIT_ASSIGN(factory->prepared_, vmm::GuestMemory::create(options.memory));
@@ -154,7 +154,7 @@ Result<std::unique_ptr<vmm::Machine>> KvmMachineFactory::create(
   GODWIT_ASSIGN(config.devices.serial, devices::parse_console(config.console));
   devices::adopt_devices(wanted.devices, config.devices);
   MachineParts parts{.arriving = true};
-  GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(config.devices, nets_));
+  GODWIT_ASSIGN(parts.devices, devices::BoardDevices::open(config.devices, nets_, wanted.volumes));
   const auto differences = devices::compare_devices(wanted.devices, parts.devices->describe());
   if (!differences.empty())
     return make_error(Errc::kIncompatible, "{}", fmt::join(differences, "\n"));

@@ -58,6 +58,9 @@ class KvmMachine final : public GuestMachine {
   [[nodiscard]] vmm::FreePageHints* free_page_hints() override {
     return board_ ? board_->free_page_hints() : nullptr;
   }
+  [[nodiscard]] std::vector<vmm::StorageVolume*> volumes() override {
+    return board_ ? board_->volumes() : std::vector<vmm::StorageVolume*>();
+  }
   vmm::PauseTimes pause() override { return vm_->pause(); }
   void resume() override { vm_->resume(); }
   [[nodiscard]] bool running() const override { return vm_->running(); }

@@ -13,6 +13,7 @@ using migration::IterationReport;
 using migration::MigrationResult;
 using migration::Progress;
 using migration::Status;
+using migration::StorageProgress;
 using migration::VerifyReport;
 
 namespace {
@@ -72,6 +73,19 @@ void ram_fields(Archive& ram, Progress& p, uint64_t& downtime_bytes) {
 }
 
 template <class Archive>
+void storage_fields(Archive& disk, StorageProgress& s) {
+  disk.value("disks", s.volumes);
+  disk.value("total", s.total_bytes);
+  disk.value("remaining", s.remaining_bytes);
+  disk.value("transferred", s.transferred_bytes);
+  disk.value("normal-bytes", s.data_bytes);
+  disk.value("zero-bytes", s.zero_bytes);
+  disk.value("dirty-sync-count", s.passes);
+  disk.value("first-pass", s.first_pass);
+  disk.value("downtime-bytes", s.last_delta_bytes);
+}
+
+template <class Archive>
 void progress_fields(Archive& archive, Progress& p, uint64_t& downtime_bytes) {
   status_field(archive, p.status);
   archive.value("total-time", p.elapsed);
@@ -88,6 +102,8 @@ void progress_fields(Archive& archive, Progress& p, uint64_t& downtime_bytes) {
                                                             static_cast<double>(p.lz4_bytes_out)
                                                       : 0.0);
   });
+  archive.optional_object("disk", p.storage,
+                          [](auto& disk, StorageProgress& s) { storage_fields(disk, s); });
 }
 
 template <class Archive>

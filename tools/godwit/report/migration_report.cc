@@ -83,6 +83,23 @@ std::string transfer(const MigrationResult& r) {
   return text;
 }
 
+std::string disks(const MigrationResult& r) {
+  if (!r.progress.storage) return "";
+  const migration::StorageProgress& s = *r.progress.storage;
+  std::string text = "\nDisks\n";
+  text += line("copied", fmt::format("{} disk{} of {}, the first pass in {}", s.volumes,
+                                     s.volumes == 1 ? "" : "s", format_size(s.total_bytes),
+                                     format_duration(s.first_pass)));
+  text +=
+      line("content", fmt::format("{} sent in {} passes, {} zero: not sent",
+                                  format_size(s.data_bytes), s.passes, format_size(s.zero_bytes)));
+  text +=
+      line("on the wire", fmt::format("{}, beside the memory's", format_size(s.transferred_bytes)));
+  text += line("last delta",
+               fmt::format("{} while the guest stood still", format_size(s.last_delta_bytes)));
+  return text;
+}
+
 std::string_view phase_text(Phase phase) {
   switch (phase) {
     case Phase::kStop:
@@ -183,17 +200,21 @@ std::string format_outcome(const std::string& name, const MigrationResult& r) {
 
 std::string format_report(const std::string& name, const MigrationResult& r) {
   return format_outcome(name, r) + "\n" + whereabouts(name, r.progress.status) + iterations(r) +
-         transfer(r) + ledger(r) + proof(r);
+         transfer(r) + disks(r) + ledger(r) + proof(r);
 }
 
 std::string format_progress(const Progress& p, size_t width) {
   std::string text(migration::status_name(p.status));
   if (p.status == Status::kSetup || p.total_bytes == 0) return text.substr(0, width);
-  const double done =
-      100.0 * (1.0 - static_cast<double>(std::min(p.remaining_bytes, p.total_bytes)) /
-                         static_cast<double>(p.total_bytes));
+  // Disks that come along are copied before the first page.
+  const bool disks_first = p.storage && p.iteration == 0;
+  const uint64_t total = disks_first ? p.storage->total_bytes : p.total_bytes;
+  const uint64_t left = disks_first ? p.storage->remaining_bytes : p.remaining_bytes;
+  const double done = 100.0 * (1.0 - static_cast<double>(std::min(left, total)) /
+                                         static_cast<double>(std::max<uint64_t>(total, 1)));
   // In the order of importance: what does not fit is left out from the end.
-  std::vector<std::string> parts{fmt::format("iteration {}", p.iteration),
+  std::vector<std::string> parts{disks_first ? fmt::format("disks, pass {}", p.storage->passes)
+                                             : fmt::format("iteration {}", p.iteration),
                                  fmt::format("{:.0f}%", done)};
   // Zero: not measured yet.
   if (p.wire_bytes_per_second > 0) parts.push_back(format_bit_rate(p.wire_bytes_per_second));
