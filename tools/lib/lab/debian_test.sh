@@ -86,17 +86,24 @@ budget_has_trips() {
   done
 }
 
+# test_with_debian: all parts that need its disk.
+test_with_debian() {
+  local status=0
+  debian_disk "$DEBIAN_DISK" || status=$?
+  case $status in
+    0)
+      test_debian || true
+      stop_guest >/dev/null 2>&1 || true
+      test_storage || true
+      ;;
+    2) skip_checks 45 "the Debian disk cannot be made here: $DEBIAN_LACKS" ;;
+    *) check 'the Debian disk can be made' false || true ;;
+  esac
+}
+
 # test_debian: with no guest in the lab.
 test_debian() {
-  local status=0 moves=$((DEBIAN_MOVES + IMPAIRED_MOVES))
-  debian_disk "$DEBIAN_DISK" || status=$?
-  if [ $status -eq 2 ]; then
-    skip_checks 16 "the Debian disk cannot be made here: $DEBIAN_LACKS"
-    return 0
-  elif [ $status -ne 0 ]; then
-    check 'the Debian disk can be made' false || true
-    return 0
-  fi
+  local moves=$((DEBIAN_MOVES + IMPAIRED_MOVES))
   # Free page hints are off by default: see devices/virtio/free_page_hinting.h.
   DEBIAN_DEVICES="--rng --balloon=free-page-hint=on $(devices_under_test)"
   check 'the disk that its devices are tested with is served' serve_scratch || return 0
