@@ -185,7 +185,7 @@ stage_demo() {
 stage_lab() {
   local status=0 log=$LOGS/lab.log result
   : >"$log"
-  bounded 2400 "$log" tools/lab test || status=$?
+  bounded 3600 "$log" tools/lab test || status=$?
   result=$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' "$log")
   if [ $status -eq 2 ]; then
     skip
