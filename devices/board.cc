@@ -48,6 +48,15 @@ struct Board::Parts {
     firmware.vcpus = vm.describe().vcpus;
   }
 
+  template <class M>
+  [[nodiscard]] std::vector<const M*> models_of() const {
+    std::vector<const M*> all;
+    for (const auto& device : virtio) {
+      if (const auto* const model = dynamic_cast<const M*>(&device->model())) all.push_back(model);
+    }
+    return all;
+  }
+
   acpi::FirmwareConfig firmware;  // what the ACPI tables tell
   std::unique_ptr<ConsoleBackend> console;
   HostWallTimer timer;
@@ -171,6 +180,14 @@ std::string Board::virtio_console_path() const {
       return console->backend().path();
   }
   return {};
+}
+
+std::vector<const virtio::Block*> Board::disks() const {
+  return parts_->models_of<virtio::Block>();
+}
+
+std::vector<const virtio::Net*> Board::networks() const {
+  return parts_->models_of<virtio::Net>();
 }
 
 virtio::Balloon* Board::balloon() {

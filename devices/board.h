@@ -36,6 +36,11 @@
 
 namespace godwit::devices {
 
+namespace virtio {
+class Block;
+class Net;
+}  // namespace virtio
+
 struct BoardConfig {
   ConsoleConfig serial;  // COM1
   std::vector<DiskConfig> disks;
@@ -116,6 +121,9 @@ class Board {
   // Ends the board of a machine whose place another one takes. The console, with what it has not
   // sent yet and whoever is connected to it, goes on to that one's board. No vCPU may run any more.
   static std::unique_ptr<ConsoleBackend> retire(std::unique_ptr<Board> board);
+  // For what they tell users; they live as long as the board.
+  [[nodiscard]] std::vector<const virtio::Block*> disks() const;
+  [[nodiscard]] std::vector<const virtio::Net*> networks() const;
   // Null without one.
   [[nodiscard]] virtio::Balloon* balloon();
   [[nodiscard]] vmm::FreePageHints* free_page_hints();

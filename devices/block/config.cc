@@ -4,7 +4,7 @@
 #include <array>
 #include <bit>
 
-#include "devices/block/options.h"
+#include "devices/options/options.h"
 
 namespace godwit::devices {
 namespace {

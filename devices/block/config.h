@@ -41,9 +41,9 @@ struct DiskConfig {
   [[nodiscard]] const std::string& source() const { return is_nbd() ? nbd_uri : path; }
 };
 
-// Parses key=value,... (see options.h). Keys: id, path | nbd, readonly, queues, queue-size, serial,
-// direct, aio, discard, share, lock, create, tls-dir, reconnect. `default_id` is taken when none is
-// given. Errors: kInvalidArgument, naming the key and what is allowed.
+// Parses key=value,... (see devices/options/options.h). Keys: id, path | nbd, readonly, queues,
+// queue-size, serial, direct, aio, discard, share, lock, create, tls-dir, reconnect. `default_id`
+// is taken when none is given. Errors: kInvalidArgument, naming the key and what is allowed.
 Result<DiskConfig> parse_disk(std::string_view text, std::string_view default_id);
 
 }  // namespace godwit::devices

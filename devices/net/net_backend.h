@@ -68,6 +68,11 @@ struct NetCounters {
   uint64_t dropped_stale = 0;     // came before the guest did
   // In either direction:
   uint64_t dropped_other = 0;
+
+  [[nodiscard]] uint64_t dropped() const {
+    return dropped_malformed + dropped_link_down + dropped_no_memory + dropped_inactive_queue +
+           dropped_too_long + dropped_stale + dropped_other;
+  }
 };
 
 enum class QueuedFrames {

@@ -6,7 +6,7 @@
 #include <array>
 #include <charconv>
 
-#include "devices/net/option_text.h"
+#include "devices/options/option_text.h"
 
 namespace godwit::devices {
 namespace {

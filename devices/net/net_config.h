@@ -30,7 +30,7 @@ struct NetConfig {
 };
 
 // "tap=IFNAME[,create=on|off]" or "fd=N[:N...]", and any of id=NAME, mac=XX:XX:XX:XX:XX:XX,
-// queues=N, offload=on|off, mtu=N, announce=on|off. See option_text.h for the form.
+// queues=N, offload=on|off, mtu=N, announce=on|off. See devices/options/option_text.h for the form.
 // `default_id` stands in when the text has no id. Errors: kInvalidArgument.
 Result<NetConfig> parse_net(std::string_view text, std::string_view default_id);
 

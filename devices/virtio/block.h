@@ -49,6 +49,8 @@ class Block final : public Model {
 
   // Null when the disk is not this host's own.
   [[nodiscard]] vmm::StorageVolume* volume() { return volume_.get(); }
+  // What it stands on.
+  [[nodiscard]] const Disk& disk() const { return disk_; }
   // Any thread.
   [[nodiscard]] BlockDeviceCounters counters() const;
 

@@ -53,6 +53,7 @@ class Net final : public Model {
   Result<> load(ByteReader& in, uint16_t version) override;
 
   // For users.
+  [[nodiscard]] const std::string& id() const { return config_.id; }
   [[nodiscard]] MacAddress mac() const;  // in use
   [[nodiscard]] const NetBackend& backend() const { return *backend_; }
   // For the next device, once this one is gone.

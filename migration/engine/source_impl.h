@@ -113,6 +113,7 @@ class MigrationSource::Impl {
   Convergence convergence_;
   BudgetTerms terms_;
   Nanoseconds hash_time_{};                // with verify: estimated
+  uint64_t own_hash_ = 0;                  // with verify: of memory as the guest was stopped
   vmm::FreePageHints* hints_ = nullptr;    // while a session is under way
   std::unique_ptr<FreePages> free_pages_;  // null when the guest was not asked
   vmm::DirtyBitmap sending_;

@@ -86,11 +86,9 @@ Result<> MigrationSource::Impl::send_residue_and_state() {
 }
 
 Result<wire::Loaded> MigrationSource::Impl::await_loaded(TimePoint deadline) {
-  std::optional<uint64_t> own_hash;
   if (parameters_.verify) {
     note_left_out();
-    own_hash = memory_hash(machine_.memory(), free_pages_ ? &free_pages_->left_out() : nullptr);
-    result_.verify = VerifyReport{.source_hash = *own_hash};
+    own_hash_ = memory_hash(machine_.memory(), free_pages_ ? &free_pages_->left_out() : nullptr);
   }
   for (;;) {
     GODWIT_ASSIGN(const bool readable, control_->raw().wait_readable(kSwitchoverTick));
@@ -117,9 +115,10 @@ Result<> MigrationSource::Impl::check_hash(const wire::Loaded& loaded) {
   if (!loaded.memory_hash) {
     return Error{Errc::kProtocol, "the target sent no hash although one was asked for"};
   }
-  VerifyReport& report = *result_.verify;
-  report.target_hash = *loaded.memory_hash;
-  report.equal = report.source_hash == report.target_hash;
+  const VerifyReport& report =
+      result_.verify.emplace(VerifyReport{.equal = own_hash_ == *loaded.memory_hash,
+                                          .source_hash = own_hash_,
+                                          .target_hash = *loaded.memory_hash});
   if (report.equal) return {};
   return make_error(
       Errc::kCorrupt,

@@ -5,7 +5,7 @@
 
 #include <array>
 
-#include "devices/net/option_text.h"
+#include "devices/options/option_text.h"
 
 namespace godwit::devices {
 namespace {

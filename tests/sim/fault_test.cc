@@ -129,6 +129,26 @@ TEST(Handover, CutAtEachOfTheLastBytesNeverRunsTheGuestTwice) {
   }
 }
 
+// With --verify: memory that nobody compared is not said to be different.
+TEST(Faults, AMoveThatEndsBeforeTheTargetHasHashedSaysNothingOfHashes) {
+  Scenario scenario = small();
+  scenario.parameters.verify = true;
+  Simulation whole(scenario);
+  whole.run();
+  const uint64_t bytes = whole.link().bytes_received(0);
+  int cut = 0;
+  for (uint64_t back = 1; back <= 160 && back < bytes; ++back) {
+    FaultScript script;
+    script.faults.push_back({FaultKind::kCut, Direction::kReceive, bytes - back, 0});
+    scenario.scripts = {script};
+    Simulation s(scenario);
+    const auto& result = s.run();
+    EXPECT_TRUE(!result.verify || result.verify->equal) << describe(script);
+    if (!result.verify) ++cut;
+  }
+  EXPECT_GT(cut, 0) << "before or in LOADED";
+}
+
 TEST(Faults, RandomOnesOnAllConnectionsAtOnce) {
   const Extent extent = measure();
   for (uint32_t seed = 1; seed <= 150; ++seed) {

@@ -20,7 +20,7 @@ struct Scenario {
   migration::MigrationParameters parameters = quick_parameters();
   migration::TargetParameters target = quick_target();
   std::vector<support::FaultScript> scripts;  // connection 0 is the control connection
-  Nanoseconds control_delay{};                // of each flush of the source
+  Nanoseconds control_delay{};                // of answers to the source
   bool start_running = true;
 
   static migration::MigrationParameters quick_parameters();

@@ -1,5 +1,6 @@
 #include "tests/support/slow_connector.h"
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -17,13 +18,19 @@ class SlowChannel final : public migration::Channel {
     return inner_->send(buffers);
   }
   Result<> flush() override {
-    std::this_thread::sleep_for(delay_);
+    answer_at_ = now() + delay_;
     return inner_->flush();
   }
   Result<> receive(std::span<const migration::MutableBuffer> buffers) override {
+    std::this_thread::sleep_until(answer_at_);
     return inner_->receive(buffers);
   }
-  Result<bool> wait_readable(Nanoseconds limit) override { return inner_->wait_readable(limit); }
+  Result<bool> wait_readable(Nanoseconds limit) override {
+    const TimePoint until = now() + limit;
+    std::this_thread::sleep_until(std::min(until, answer_at_));
+    if (answer_at_ > until) return false;
+    return inner_->wait_readable(std::max(until - now(), Nanoseconds(0)));
+  }
   void set_timeout(Nanoseconds timeout) override { inner_->set_timeout(timeout); }
   void shutdown() noexcept override { inner_->shutdown(); }
   [[nodiscard]] bool authenticated() const override { return inner_->authenticated(); }
@@ -33,6 +40,7 @@ class SlowChannel final : public migration::Channel {
  private:
   std::unique_ptr<Channel> inner_;
   Nanoseconds delay_;
+  TimePoint answer_at_{};
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A connector whose first connection is slow: what is sent there leaves only after a while.
+// A connector whose first connection is slow: answers there take a while.
 #pragma once
 #include <memory>
 
@@ -6,8 +6,8 @@
 
 namespace godwit::support {
 
-// The first connection of a migration is the control connection. Each flush of its connecting side
-// takes `delay` more, so no answer comes sooner. `inner` outlives this.
+// The first connection of a migration is the control connection. Its connecting side hears nothing
+// for `delay` after each flush. `inner` outlives this.
 class SlowConnector final : public migration::Connector {
  public:
   SlowConnector(migration::Connector& inner, Nanoseconds delay) : inner_(inner), delay_(delay) {}

@@ -68,6 +68,21 @@ TEST_F(ApiTest, AsksForMemoryBack) {
     EXPECT_EQ(client().put("vm.resize-balloon", bad).error().code, Errc::kInvalidArgument);
 }
 
+TEST_F(ApiTest, TellsOfDisksAndNetworks) {
+  const auto info = guest_info_from_json(*client().get("vm.info"));
+  ASSERT_TRUE(info);
+  ASSERT_EQ(info->disks.size(), 1u);
+  EXPECT_EQ(info->disks[0].source, "/srv/root.img");
+  EXPECT_EQ(info->disks[0].size, 1_GiB);
+  EXPECT_TRUE(info->disks[0].read_only);
+  EXPECT_EQ(info->disks[0].requests, 12u);
+  EXPECT_EQ(info->disks[0].failed, 3u);
+  ASSERT_EQ(info->networks.size(), 1u);
+  EXPECT_EQ(info->networks[0].interface, "tap0");
+  EXPECT_EQ(info->networks[0].received_bytes, 5u << 20);
+  EXPECT_EQ(info->networks[0].dropped_frames, 6u);
+}
+
 TEST_F(ApiTest, OneConnectionServesManyRequests) {
   RawConnection connection(socket());
   for (int i = 0; i < 3; ++i) {

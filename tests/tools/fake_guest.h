@@ -23,6 +23,20 @@ class FakeGuest final : public Guest {
     info.dirty_tracking = "dirty-log";
     info.uptime = std::chrono::milliseconds(1500);
     info.balloon = {.target = ByteCount{balloon.load()}, .actual = 64_MiB, .free = 4096};
+    info.disks = {{.id = "root",
+                   .source = "/srv/root.img",
+                   .size = 1_GiB,
+                   .read_only = true,
+                   .requests = 12,
+                   .failed = 3}};
+    info.networks = {{.id = "net0",
+                      .interface = "tap0",
+                      .mac = "52:54:00:12:34:56",
+                      .sent_frames = 1,
+                      .sent_bytes = 2048,
+                      .received_frames = 4,
+                      .received_bytes = 5 << 20,
+                      .dropped_frames = 6}};
     return info;
   }
   Result<> pause() override {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "migration/parameters.h"
 #include "migration/report.h"
@@ -33,6 +34,27 @@ struct BalloonInfo {
   std::optional<uint64_t> available;
 };
 
+struct DiskInfo {
+  std::string id;
+  std::string source;  // path or NBD URI
+  ByteCount size;
+  bool read_only = false;
+  uint64_t requests = 0;  // of the guest, answered here
+  uint64_t failed = 0;    // of these, with an error
+};
+
+// Counters are of this host, since the guest is here.
+struct NetworkInfo {
+  std::string id;
+  std::string interface;  // of the host
+  std::string mac;        // that the guest uses
+  uint64_t sent_frames = 0;
+  uint64_t sent_bytes = 0;
+  uint64_t received_frames = 0;
+  uint64_t received_bytes = 0;
+  uint64_t dropped_frames = 0;  // in either direction, for any reason
+};
+
 struct GuestInfo {
   std::string name;
   pid_t pid = 0;
@@ -45,6 +67,8 @@ struct GuestInfo {
   std::string listen;    // where it waits for a guest; empty otherwise
   Nanoseconds uptime{};  // since the guest was started or arrived here
   std::optional<BalloonInfo> balloon;
+  std::vector<DiskInfo> disks;
+  std::vector<NetworkInfo> networks;
 };
 
 // What `vm.send-migration` asks for.

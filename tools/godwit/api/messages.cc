@@ -46,6 +46,24 @@ void info_fields(Archive& archive, GuestInfo& info) {
     inner.optional("free", balloon.free);
     inner.optional("available", balloon.available);
   });
+  archive.array("disks", info.disks, [](auto& inner, DiskInfo& disk) {
+    inner.value("id", disk.id);
+    inner.value("source", disk.source);
+    inner.value("size", disk.size.value);
+    inner.value("read-only", disk.read_only);
+    inner.value("requests", disk.requests);
+    inner.value("failed-requests", disk.failed);
+  });
+  archive.array("networks", info.networks, [](auto& inner, NetworkInfo& network) {
+    inner.value("id", network.id);
+    inner.value("interface", network.interface);
+    inner.value("mac", network.mac);
+    inner.value("sent-frames", network.sent_frames);
+    inner.value("sent-bytes", network.sent_bytes);
+    inner.value("received-frames", network.received_frames);
+    inner.value("received-bytes", network.received_bytes);
+    inner.value("dropped-frames", network.dropped_frames);
+  });
   if constexpr (Archive::kReads) {
     info.pid = static_cast<pid_t>(pid);
     if (auto parsed = parse_name(kStates, state, "state")) info.state = *parsed;

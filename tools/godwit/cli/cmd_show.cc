@@ -111,6 +111,19 @@ std::string describe_balloon(const BalloonInfo& balloon) {
   return text;
 }
 
+std::string describe_disk(const DiskInfo& disk) {
+  return fmt::format("{}, {}{}; {} requests, {} failed", printable(disk.source),
+                     format_size(disk.size.value), disk.read_only ? ", read-only" : "",
+                     disk.requests, disk.failed);
+}
+
+std::string describe_network(const NetworkInfo& network) {
+  return fmt::format("{}, {}; sent {} in {} frames, received {} in {}, dropped {}",
+                     printable(network.interface), network.mac, format_size(network.sent_bytes),
+                     network.sent_frames, format_size(network.received_bytes),
+                     network.received_frames, network.dropped_frames);
+}
+
 std::string describe(const GuestInfo& info, const json::object& migration) {
   std::string text = field("name", info.name) +
                      field("state", std::string(state_name(info.state))) +
@@ -122,6 +135,10 @@ std::string describe(const GuestInfo& info, const json::object& migration) {
     text +=
         field("kernel", info.kernel.empty() ? "(arrived by migration)" : printable(info.kernel));
     if (info.balloon) text += field("balloon", describe_balloon(*info.balloon));
+    for (const DiskInfo& disk : info.disks)
+      text += field("disk " + printable(disk.id), describe_disk(disk));
+    for (const NetworkInfo& network : info.networks)
+      text += field("network " + printable(network.id), describe_network(network));
     text += field("console", or_dash(info.console));
     text += field("dirty tracking", or_dash(info.dirty_tracking));
     text += field("uptime here", format_duration(info.uptime));

@@ -20,8 +20,8 @@ class GuestMachine : public vmm::Machine {
   // is ready to run; its console is this one's, with whoever is connected to it. Errors: the host
   // has not got what it takes any more, or what is to be booted has changed.
   virtual Result<std::unique_ptr<GuestMachine>> reboot(const BootOptions& boot) = 0;
-  // Any thread. Nothing without a balloon.
-  [[nodiscard]] virtual std::optional<BalloonInfo> balloon() { return {}; }
+  // What its devices tell users: fills in balloon, disks and networks. Any thread.
+  virtual void describe_devices(GuestInfo&) {}
   // As Guest::resize_balloon.
   virtual Result<> resize_balloon(ByteCount) {
     return make_error(Errc::kPrecondition,

@@ -91,7 +91,7 @@ GuestInfo HostedGuest::info() {
   if (booted_here_) info.kernel = config_.reboot.boot.kernel;
   info.listen = listen_;
   if (machine_) info.uptime = now() - started_;
-  if (machine_) info.balloon = machine_->balloon();
+  if (machine_) machine_->describe_devices(info);
   return info;
 }
 

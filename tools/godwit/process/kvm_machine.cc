@@ -6,6 +6,8 @@
 #include <algorithm>
 
 #include "bench/workload/workload.h"
+#include "devices/virtio/block.h"
+#include "devices/virtio/net.h"
 #include "tools/godwit/text/units.h"
 #include "vmm/boot/image.h"
 #include "vmm/boot/kernel.h"
@@ -89,6 +91,31 @@ std::optional<BalloonInfo> KvmMachine::balloon() {
   if (statistics.free) info.free = statistics.free->value;
   if (statistics.available) info.available = statistics.available->value;
   return info;
+}
+
+void KvmMachine::describe_devices(GuestInfo& info) {
+  info.balloon = balloon();
+  if (!board_) return;
+  for (const devices::virtio::Block* disk : board_->disks()) {
+    const auto counters = disk->counters();
+    info.disks.push_back({.id = disk->disk().config.id,
+                          .source = disk->disk().config.source(),
+                          .size = ByteCount{disk->disk().backend->info().size_bytes},
+                          .read_only = disk->disk().backend->info().read_only,
+                          .requests = counters.requests,
+                          .failed = counters.failed});
+  }
+  for (const devices::virtio::Net* net : board_->networks()) {
+    const devices::NetCounters counters = net->backend().counters();
+    info.networks.push_back({.id = net->id(),
+                             .interface = net->backend().host_name(),
+                             .mac = to_string(net->mac()),
+                             .sent_frames = counters.sent_frames,
+                             .sent_bytes = counters.sent_bytes,
+                             .received_frames = counters.received_frames,
+                             .received_bytes = counters.received_bytes,
+                             .dropped_frames = counters.dropped()});
+  }
 }
 
 Result<> KvmMachine::resize_balloon(ByteCount memory) {

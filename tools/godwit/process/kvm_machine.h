@@ -48,7 +48,7 @@ class KvmMachine final : public GuestMachine {
   [[nodiscard]] std::string console() const override { return console_; }
   bool press_power_button() override { return board_->press_power_button(); }
   Result<std::unique_ptr<GuestMachine>> reboot(const BootOptions& boot) override;
-  [[nodiscard]] std::optional<BalloonInfo> balloon() override;
+  void describe_devices(GuestInfo& info) override;
   Result<> resize_balloon(ByteCount memory) override;
   void shut_down(bool elsewhere) noexcept override;
 
@@ -75,6 +75,7 @@ class KvmMachine final : public GuestMachine {
   }
 
  private:
+  [[nodiscard]] std::optional<BalloonInfo> balloon();
   KvmMachine(MachineConfig config, MachineEvents events, std::unique_ptr<vmm::Vm> vm)
       : config_(std::move(config)), events_(std::move(events)), vm_(std::move(vm)) {}
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "devices/options/options.h"
 #include "vmm/base/error.h"
 
 namespace godwit::devices {
@@ -33,16 +34,11 @@ class OptionText {
   [[nodiscard]] Error error(std::string_view key, std::string_view reason) const;
 
  private:
-  struct Item {
-    std::string key;
-    std::string value;
-  };
   OptionText(std::string_view text, std::string_view what) : whole_(text), what_(what) {}
-  Result<> add(std::string_view piece, std::span<const std::string_view> known);
 
   std::string whole_;
   std::string what_;
-  std::vector<Item> items_;
+  std::vector<Option> items_;
 };
 
 }  // namespace godwit::devices

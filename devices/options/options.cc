@@ -1,4 +1,4 @@
-#include "devices/block/options.h"
+#include "devices/options/options.h"
 
 #include <algorithm>
 #include <charconv>
