@@ -113,9 +113,11 @@ void Balloon::assign_roles() {
   roles_[kInflateQueue] = Role::kInflate;
   roles_[kDeflateQueue] = Role::kDeflate;
   bool dense = false;
-  for (uint16_t i = 0; i < kOptional.size(); ++i) {
-    const bool used = (features_.load() & kOptional[i].second) != 0;
-    dense |= !used && transport_->queue(kStatisticsQueue + i).started();
+  uint16_t index = kStatisticsQueue;
+  for (const auto& [role, feature] : kOptional) {
+    const bool used = (features_.load() & feature) != 0;
+    dense |= !used && transport_->queue(index).started();
+    ++index;
   }
   uint16_t next = kStatisticsQueue;
   for (const auto& [role, feature] : kOptional) {

@@ -126,7 +126,9 @@ class StorageTransfer : public testing::Test {
 TEST_F(StorageTransfer, AnyCodecMakesThemEqual) {
   write_something();
   for (const Compression codec : {Compression::kNone, Compression::kLz4, Compression::kAuto}) {
-    auto [a, b] = support::make_memory_pair();
+    auto pair = support::make_memory_pair();
+    const auto& a = pair.first;
+    const auto& b = pair.second;
     to_.guest_write(0, kBytes, std::byte{0xee});
     StorageSender sender({&from_}, {.compression = codec});
     StorageReceiver receiver({&to_}, true);
