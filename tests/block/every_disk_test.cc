@@ -159,9 +159,11 @@ TEST_P(EveryDisk, FullQueueLeavesTheRequestToTheCaller) {
 
 TEST_P(EveryDisk, EventStaysUntilEverythingIsReaped) {
   GODWIT_OPEN_OR_SKIP(1u << 20);
-  std::vector<std::byte> memory(512);
-  const iovec part{memory.data(), 512};
+  // One for each: the host may serve them at the same time.
+  std::array<std::vector<std::byte>, 3> memory;
   for (uint64_t tag = 0; tag < 3; ++tag) {
+    memory[tag].resize(512);
+    const iovec part{memory[tag].data(), 512};
     ASSERT_EQ(0, queue_->submit({BlockOp::kRead, false, 0, 512, {&part, 1}, tag}));
   }
   queue_->kick();
