@@ -34,6 +34,7 @@ choose_guest() {
   local status=0
   DEMO_GUEST=${1:-debian}
   [ "$DEMO_GUEST" = debian ] || return 0
+  find_godwit  # what is missing is said before minutes are spent on a disk
   debian_disk "$DEBIAN_DISK" || status=$?
   [ $status -ne 0 ] || return 0
   [ $status -eq 2 ] || DEBIAN_LACKS='mmdebstrap failed, see above'
